@@ -1,0 +1,7 @@
+"""`python -m cnnctl` is the same as `cnnctl`."""
+
+import sys
+
+from cnnctl.cli import main
+
+sys.exit(main())

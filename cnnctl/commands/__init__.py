@@ -1,0 +1,112 @@
+"""One file per verb, imported when the verb is called. This table is all that help needs."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # typing itself is not imported: it would slow down `cnnctl --help`
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+FLAG, VALUE, OPTIONAL = "flag", "value", "optional"  # takes nothing, a value, perhaps a value
+
+
+class Verb:
+    """What a verb does, what it takes, and which module runs it."""
+
+    __slots__ = ("about", "flags", "module", "summary", "takes_target", "usage")
+
+    def __init__(  # noqa: PLR0913 - a record; dataclasses would double the time of --help
+        self,
+        summary: str,
+        usage: str,
+        about: str,
+        *,
+        takes_target: bool = False,
+        flags: Mapping[str, tuple[str, str]] = {},  # noqa: B006 - never changed
+        module: str | None = None,
+    ) -> None:
+        self.summary = summary
+        self.usage = usage
+        self.about = about
+        self.takes_target = takes_target
+        self.flags = flags
+        self.module = module
+
+
+class Call:
+    """One command line: the verb, its targets, its overrides and its flags."""
+
+    __slots__ = ("flags", "overrides", "targets", "verb")
+
+    def __init__(
+        self, verb: str, targets: Sequence[str], overrides: Sequence[str], flags: Mapping[str, str]
+    ) -> None:
+        self.verb = verb
+        self.targets = targets
+        self.overrides = overrides
+        self.flags = flags
+
+
+COMMON = {
+    "--json": (FLAG, "print one JSON document on stdout and nothing else"),
+    "--debug": (FLAG, "show the traceback of an error"),
+    "--help": (FLAG, "show this help"),
+}
+SHORT = {
+    "-h": "--help", "-m": "--multirun", "-c": "--cfg", "-i": "--info", "-p": "--package",
+    "-cd": "--config-dir",
+}  # fmt: skip
+_CONFIG_DIR = {"--config-dir": (VALUE, "one more folder with groups of your own")}
+
+VERBS = {
+    "train": Verb(
+        "plan, train and test a net",
+        "cnnctl train [group=option …] [key=value …]",
+        "Prints the plan, trains, tests the best epoch and keeps everything in a run folder.\n"
+        "Without arguments: LeNet-5 on handwritten digits, under a minute on two cores.\n\n"
+        "  cnnctl train optimizer=sgd optimizer.lr=0.05 trainer.max_epochs=10\n"
+        "  cnnctl train data=folder data.root=photos\n"
+        "  cnnctl train -m model=lenet5,mlp seed=0,1,2",
+        flags={
+            "--dry-run": (FLAG, "print the plan; train nothing, write nothing"),
+            "--config": (VALUE, "replay the config.yaml of a run; keys can be changed"),
+            "--multirun": (FLAG, "one run per combination of comma-separated values (-m)"),
+            **_CONFIG_DIR,
+            "--cfg": (VALUE, "Hydra: print the configuration job, hydra or all"),
+            "--info": (OPTIONAL, "Hydra: print defaults, searchpath, plugins, …"),
+            "--package": (VALUE, "Hydra: with --cfg, only this part"),
+            "--resolve": (FLAG, "Hydra: with --cfg, with interpolations resolved"),
+        },
+    ),
+    "evaluate": Verb(
+        "measure a run again, by class too",
+        "cnnctl evaluate RUN [split=test|val|train] [checkpoint=best|last|FILE] [key=value …]",
+        "RUN is a run folder, its name, `latest`, or a checkpoint file. The run's own\n"
+        "configuration is used; data… and hardware… may be changed.\n\n"
+        "  cnnctl evaluate latest\n"
+        "  cnnctl evaluate latest split=val checkpoint=last",
+        takes_target=True,
+        flags=_CONFIG_DIR,
+    ),
+    "list": Verb(
+        "list models, data, recipes, optimizers, schedules, hardware or runs",
+        "cnnctl list models|data|augments|recipes|optimizers|schedules|hardware|loggers|runs",
+        "  cnnctl list models\n  cnnctl list runs outputs=outputs",
+        takes_target=True,
+        flags=_CONFIG_DIR,
+        module="listing",
+    ),
+    "show": Verb(
+        "show the composed configuration and where each value came from",
+        "cnnctl show [group=option …] [key=value …]",
+        "  cnnctl show model=mlp optimizer.lr=0.01",
+        flags=_CONFIG_DIR,
+    ),
+    "completion": Verb(
+        "print the completion script of bash, zsh or fish",
+        "cnnctl completion bash|zsh|fish",
+        '  eval "$(cnnctl completion bash)"        # in ~/.bashrc\n'
+        '  eval "$(cnnctl completion zsh)"         # in ~/.zshrc\n'
+        "  cnnctl completion fish | source         # in ~/.config/fish/config.fish",
+        takes_target=True,
+    ),
+}

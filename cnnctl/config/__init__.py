@@ -1,0 +1,1 @@
+"""From an argument list to typed, checked configuration."""

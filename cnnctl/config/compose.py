@@ -1,0 +1,219 @@
+"""Hydra: groups, files and overrides become one dict, or every problem is named.
+
+Nothing outside this package imports hydra. The pre-flight here finds what can be found
+without torch: unknown keys and options, values that Hydra cannot read, missing values,
+interpolations that lead nowhere, broken YAML.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException, OverrideParseException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from cnnctl.config import diagnose, paths
+from cnnctl.errors import ConfigError, Problem
+
+VERSION_BASE = "1.3"
+_extra_dirs: list[Path] = []
+
+
+class UserFolders(SearchPathPlugin):
+    """Adds the user's configuration folders behind the product's own."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Append each folder; an option found in two places is taken from the first."""
+        for folder in (*_extra_dirs, *paths.user_dirs()):
+            search_path.append(provider=str(folder), path=f"file://{folder}")
+
+
+@contextlib.contextmanager
+def opened(extra_dirs: Sequence[Path] = ()) -> Iterator[ConfigLoader]:
+    """Hydra over the product's and the user's folders."""
+    _extra_dirs[:] = extra_dirs
+    Plugins.instance().register(UserFolders)
+    with initialize_config_dir(str(paths.conf_dir()), version_base=VERSION_BASE):
+        yield GlobalHydra.instance().config_loader()
+
+
+def parse(loader: ConfigLoader, overrides: Sequence[str]) -> tuple[list[Override], list[Problem]]:
+    """Each override through Hydra's grammar; one problem for each that it cannot read."""
+    parser = OverridesParser.create(config_loader=loader)
+    read, problems = [], []
+    for text in overrides:
+        try:
+            read += parser.parse_overrides([text])
+        except OverrideParseException as wrong:
+            problems.append(Problem(f"cannot read '{text}': {diagnose.first_line(wrong)}"))
+    return read, problems
+
+
+def compose(root: str, overrides: Sequence[str]) -> tuple[dict[str, Any], list[Problem]]:
+    """The configuration `root` with the overrides, resolved, and the problems in it.
+
+    With problems the dict holds what could be composed without the faulty overrides, so
+    that the schema can go on looking. Call inside `opened`.
+    """
+    try:
+        cfg, problems = _compose(root, overrides), []
+    except (HydraException, OmegaConfBaseException):
+        good, problems = _survivors(root, overrides)
+        cfg = _compose(root, good)
+    except yaml.MarkedYAMLError as broken:
+        raise ConfigError([diagnose.broken_yaml(broken)]) from broken
+    return _resolved(cfg, problems)
+
+
+def replay(base: dict[str, Any], overrides: Sequence[str]) -> tuple[dict[str, Any], list[Problem]]:
+    """A saved configuration with overrides on top; a group choice replaces its section.
+
+    Call inside `opened`.
+    """
+    loader = GlobalHydra.instance().config_loader()
+    read, problems = parse(loader, overrides)
+    cfg = OmegaConf.create(base)
+    for override in sorted(read, key=lambda one: not loader.get_group_options(one.key_or_group)):
+        name = override.key_or_group
+        try:
+            if loader.get_group_options(name):
+                _replace_section(cfg, name, override.value())
+            elif override.is_delete() or override.is_add() or override.is_force_add():
+                problems.append(Problem(f"'{override.input_line}' changes the keys of a saved run"))
+            else:
+                OmegaConf.set_struct(cfg, True)  # noqa: FBT003 - omegaconf's own signature
+                OmegaConf.update(cfg, name, override.value(), merge=True)
+        except (HydraException, OmegaConfBaseException) as wrong:
+            problems.append(_explain(wrong, override, list(diagnose.keys(cfg)), loader))
+    return _resolved(cfg, problems)
+
+
+def points(overrides: Sequence[str]) -> list[list[str]]:
+    """The overrides of a multirun as plain points, each value of each sweep at least once.
+
+    Not the whole grid: one sweep varies at a time, so the pre-flight of a large grid stays
+    short. Hydra itself expands the grid. Call inside `opened`.
+    """
+    loader = GlobalHydra.instance().config_loader()
+    read, problems = parse(loader, overrides)
+    if problems:
+        raise ConfigError(problems)
+    choices = [
+        [f"{one.get_key_element()}={value}" for value in one.sweep_string_iterator()]
+        if one.is_sweep_override()
+        else [one.input_line or ""]
+        for one in read
+    ]
+    first = [values[0] for values in choices]
+    varied = [
+        [*first[:place], value, *first[place + 1 :]]
+        for place, values in enumerate(choices)
+        for value in values[1:]
+    ]
+    return [first, *varied]
+
+
+def launch(task: Callable[[dict[str, Any]], None], root: str, extra_dirs: Sequence[Path]) -> None:
+    """Run `task` through hydra.main, which reads sys.argv: multirun, launchers, --cfg, --info."""
+    import hydra
+
+    _extra_dirs[:] = extra_dirs
+    Plugins.instance().register(UserFolders)
+
+    def job(cfg: DictConfig) -> None:
+        config = OmegaConf.to_container(cfg, resolve=True)
+        assert isinstance(config, dict)
+        task(config)  # pyright: ignore[reportArgumentType] - keys of a config are text
+
+    hydra.main(version_base=VERSION_BASE, config_path=str(paths.conf_dir()), config_name=root)(job)()
+
+
+def _compose(root: str, overrides: Sequence[str]) -> DictConfig:
+    """Compose with Hydra's own node, so that `${hydra:…}` resolves before there is a job."""
+    cfg = hydra_compose(root, overrides=list(overrides), return_hydra_config=True)
+    with open_dict(cfg):
+        cfg.hydra.runtime.output_dir = ""
+        cfg.hydra.job.num = 0
+        cfg.hydra.job.id = "0"
+    HydraConfig.instance().set_config(cfg)
+    return cfg
+
+
+def _resolved(cfg: DictConfig, problems: list[Problem]) -> tuple[dict[str, Any], list[Problem]]:
+    """Resolve every key of the user's part; what does not resolve becomes null and a problem."""
+    with open_dict(cfg):
+        cfg.pop("hydra", None)
+    known = list(diagnose.keys(cfg))
+    for name in known:
+        try:
+            OmegaConf.select(cfg, name, throw_on_resolution_failure=True)
+        except OmegaConfBaseException as wrong:
+            problems.append(diagnose.unresolved(cfg, name, wrong, known))
+            OmegaConf.update(cfg, name, None)
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    problems += [
+        Problem(f"missing value: {name}", f"set it with {name}=…", name) for name in missing
+    ]
+    for name in missing:
+        OmegaConf.update(cfg, name, None)
+    HydraConfig.instance().cfg = None
+    config = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(config, dict)
+    return config, problems  # pyright: ignore[reportReturnType] - keys of a config are text
+
+
+def _survivors(root: str, overrides: Sequence[str]) -> tuple[list[str], list[Problem]]:
+    """The overrides that compose, group choices first, and a problem for each other one.
+
+    Keys of a group whose choice failed are left out in silence: which of them exist cannot
+    be known before the choice is mended.
+    """
+    loader = GlobalHydra.instance().config_loader()
+    read, problems = parse(loader, overrides)
+    good: list[str] = []
+    failed: set[str] = set()
+    for one in sorted(read, key=lambda one: not loader.get_group_options(one.key_or_group)):
+        text = one.input_line or ""
+        if one.key_or_group.partition(".")[0] in failed:
+            continue
+        try:
+            _compose(root, [*good, text])
+        except (HydraException, OmegaConfBaseException) as wrong:
+            known = list(diagnose.keys(_compose(root, good)))
+            problems.append(_explain(wrong, one, known, loader))
+            failed.add(one.key_or_group)
+        except yaml.MarkedYAMLError as broken:
+            problems.append(diagnose.broken_yaml(broken))
+            failed.add(one.key_or_group)
+        else:
+            good.append(text)
+    return good, problems
+
+
+def _explain(
+    wrong: Exception, override: Override, known: list[str], loader: ConfigLoader
+) -> Problem:
+    groups = [name for name in loader.list_groups("") if name != "hydra"]
+    options = loader.get_group_options(override.key_or_group)
+    return diagnose.refused(wrong, override.key_or_group, override.value(), known, groups, options)
+
+
+def _replace_section(cfg: DictConfig, group: str, option: object) -> None:
+    """Put the file `group/option` in the place of the section `group`."""
+    with open_dict(cfg):
+        cfg[group] = hydra_compose(f"{group}/{option}")[group]

@@ -1,0 +1,69 @@
+"""Rules between fields that each are fine alone; all that can be told without torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from cnnctl.config import schema
+from cnnctl.errors import Problem
+
+
+def broken(train: schema.Train) -> list[Problem]:
+    """Every rule that this configuration breaks."""
+    return [*_data(train.data), *_optimizer(train.optimizer), *_time(train), *_hardware(train)]
+
+
+def _data(data: schema.Data) -> Iterator[Problem]:
+    for name in ("mean", "std"):
+        given = getattr(data, name)
+        if len(given) != data.channels:
+            text = f"data.{name} must have one number per channel, got {len(given)} for data.channels={data.channels}"
+            yield Problem(text, key=f"data.{name}")
+    if isinstance(data, schema.Digits) and data.val_fraction + data.test_fraction >= 1:
+        text = "data.val_fraction and data.test_fraction leave nothing to train on"
+        yield Problem(text, "their sum must be below 1", "data.val_fraction")
+    if isinstance(data, schema.Folder) and data.on_error == "skip" and not data.verify:
+        text = "data.on_error=skip has no effect with data.verify=false"
+        yield Problem(text, "set data.verify=true", "data.on_error")
+
+
+def _optimizer(optimizer: schema.Optimizer) -> Iterator[Problem]:
+    if isinstance(optimizer, schema.Sgd) and optimizer.nesterov and optimizer.momentum == 0:
+        text = "optimizer.nesterov=true needs momentum, got optimizer.momentum=0"
+        yield Problem(text, "set optimizer.momentum=0.9", "optimizer.nesterov")
+
+
+def _time(train: schema.Train) -> Iterator[Problem]:
+    schedule, epochs = train.schedule, train.trainer.max_epochs
+    warmup = schedule.warmup
+    if warmup.unit == "epochs" and warmup.amount > epochs:
+        text = f"schedule.warmup={warmup} is longer than trainer.max_epochs={epochs}"
+        yield Problem(text, key="schedule.warmup")
+    if isinstance(schedule, schema.MultiStep):
+        milestones = schedule.milestones
+        if list(milestones) != sorted(set(milestones)):
+            text = f"schedule.milestones must rise, got {list(milestones)}"
+            yield Problem(text, key="schedule.milestones")
+        if milestones and milestones[-1] >= epochs:
+            text = f"schedule.milestones: {milestones[-1]} is never reached with trainer.max_epochs={epochs}"
+            yield Problem(text, key="schedule.milestones")
+    if isinstance(schedule, schema.Step) and schedule.every >= epochs:
+        text = f"schedule.every={schedule.every} is never reached with trainer.max_epochs={epochs}"
+        yield Problem(text, key="schedule.every")
+
+
+def _hardware(train: schema.Train) -> Iterator[Problem]:
+    hardware = train.hardware
+    if hardware.accelerator != "cpu":
+        return
+    if hardware.precision in ("16-mixed", "16-true"):
+        text = f"hardware.precision={hardware.precision} needs a GPU, got hardware.accelerator=cpu"
+        yield Problem(text, "on a CPU use 32-true or bf16-mixed", "hardware.precision")
+    cores = os.cpu_count() or 1
+    if isinstance(hardware.devices, tuple):
+        text = f"hardware.devices={list(hardware.devices)} lists devices, but a CPU has no numbers"
+        yield Problem(text, "give how many: hardware.devices=1", "hardware.devices")
+    elif isinstance(hardware.devices, int) and not 1 <= hardware.devices <= cores:
+        text = f"hardware.devices={hardware.devices} does not fit this machine: 1 to {cores} CPU processes"
+        yield Problem(text, f"hardware.devices={cores} or fewer", "hardware.devices")

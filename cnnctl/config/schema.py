@@ -1,0 +1,250 @@
+"""What may be configured: one frozen dataclass per section, one field per key.
+
+A field carries its help text and its range, so that the reader can check a value and
+`cnnctl VERB --help` can explain it. The values themselves stand in conf/ alone: a key has
+no second default here. Names are looked up in the plain dicts OPTIMIZERS, SCHEDULES, DATA
+and LOGGERS; nothing in a YAML file can name code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from cnnctl.config.duration import Duration
+
+
+def key(text: str, **limits: float) -> Any:  # noqa: ANN401 - stands where dataclasses.field does
+    """A field with its help text; limits are `min`, `max`, `above` and `below`."""
+    return field(metadata={"help": text, **limits})
+
+
+def section(text: str, variants: dict[str, type]) -> Any:  # noqa: ANN401 - as above
+    """A section whose keys depend on its `name`."""
+    return field(metadata={"help": text, "variants": variants})
+
+
+# --- data -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What every data set has."""
+
+    name: str = key("data set")
+    source: str = key("where the images come from")
+    licence: str = key("under which licence")
+    size: int = key("images are resized to size x size pixels", min=1)
+    channels: Literal[1, 3] = key("1 for grey, 3 for colour")
+    mean: tuple[float, ...] = key("subtracted per channel, images in 0..1")
+    std: tuple[float, ...] = key("divided by per channel, images in 0..1", above=0)
+    batch_size: int = key("images per device and step", min=1)
+    workers: int = key("loader processes per device; 0 loads in the main process", min=0)
+    val_fraction: float = key("share of the images kept for validation", above=0, below=1)
+    split_seed: int = key("fixes who goes into which split", min=0)
+    on_error: Literal["fail", "skip"] = key("what to do with an image that cannot be read")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digits(Data):
+    """Handwritten digits, shipped inside the package."""
+
+    test_fraction: float = key("share of the images kept for the test", above=0, below=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder(Data):
+    """A folder of images, root/train/<class>/*, root/val, root/test."""
+
+    root: str = key("the folder that holds train/, and val/ and test/ if there are any")
+    verify: bool = key("decode every image once before training")
+
+
+DATA: dict[str, type[Data]] = {"digits": Digits, "folder": Folder}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """Random changes of a training image; 0, null and [0, 0] switch one off."""
+
+    name: str = key("name of the augmentation")
+    crop: tuple[float, float] | None = key("area of a random crop, resized to size", above=0, max=1)
+    shift: int = key("random shift by up to this many pixels in x and y", min=0)
+    flip: float = key("probability of a left-right flip", min=0, max=1)
+    rotate: float = key("random rotation by up to this many degrees", min=0, max=180)
+
+
+# --- optimizer ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer:
+    """What every optimizer has."""
+
+    name: str = key("update rule")
+    lr: float = key("learning rate at the reference batch", above=0)
+    weight_decay: float = key("L2 penalty (adamw: decoupled decay)", min=0)
+    scaling: Literal["none", "linear", "sqrt"] = key("how lr grows with the global batch")
+    reference_batch: int = key("the global batch for which lr is meant", min=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sgd(Optimizer):
+    """Stochastic gradient descent (torch.optim.SGD)."""
+
+    momentum: float = key("momentum", min=0, below=1)
+    nesterov: bool = key("Nesterov's form of the momentum")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adam(Optimizer):
+    """Adam (Kingma, Ba 2015) and, under the name adamw, AdamW (Loshchilov, Hutter 2019)."""
+
+    betas: tuple[float, float] = key("decay of the two running means", min=0, below=1)
+    eps: float = key("added to the denominator", above=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RmsProp(Optimizer):
+    """RMSprop (Tieleman, Hinton 2012)."""
+
+    alpha: float = key("decay of the running mean of squares", min=0, below=1)
+    eps: float = key("added to the denominator", above=0)
+    momentum: float = key("momentum", min=0, below=1)
+    centered: bool = key("normalise by the variance instead of the mean square")
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "sgd": Sgd, "adam": Adam, "adamw": Adam, "rmsprop": RmsProp,
+}  # fmt: skip
+
+
+# --- schedule -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """What every schedule has; `constant` has nothing more."""
+
+    name: str = key("shape of the learning rate over time")
+    warmup: Duration = key("linear rise from 0 to lr at the start: 5epochs, 100steps or 10%")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(Schedule):
+    """lr x gamma every so many epochs."""
+
+    every: int = key("epochs between two cuts", min=1)
+    gamma: float = key("factor of a cut", above=0, below=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiStep(Schedule):
+    """lr x gamma at each milestone."""
+
+    milestones: tuple[int, ...] = key("epochs after which lr is cut", min=1)
+    gamma: float = key("factor of a cut", above=0, below=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cosine(Schedule):
+    """Half a cosine from lr to lr x final (Loshchilov, Hutter 2017)."""
+
+    final: float = key("last learning rate as a share of lr", min=0, max=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plateau(Schedule):
+    """lr x gamma when val/top1 has stopped rising."""
+
+    patience: int = key("epochs without a better val/top1 before a cut", min=0)
+    gamma: float = key("factor of a cut", above=0, below=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneCycle(Schedule):
+    """A cosine rise during the warm-up, then a cosine fall (Smith, Topin 2018)."""
+
+    start: float = key("first learning rate as a share of lr", above=0, max=1)
+    final: float = key("last learning rate as a share of lr", min=0, max=1)
+
+
+SCHEDULES: dict[str, type[Schedule]] = {
+    "constant": Schedule, "step": Step, "multistep": MultiStep, "cosine": Cosine,
+    "plateau": Plateau, "one_cycle": OneCycle,
+}  # fmt: skip
+
+
+# --- hardware, loop, logger -----------------------------------------------------------
+
+Precision = Literal["32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """Where to run, in pytorch-lightning's words."""
+
+    name: str = key("name of the hardware")
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = key("kind of device")
+    devices: int | tuple[int, ...] | Literal["auto"] = key(
+        "how many, or which, devices on each node", min=0
+    )
+    num_nodes: int = key("machines that train together", min=1)
+    precision: Precision = key("number format of weights and arithmetic")
+    strategy: Literal["auto", "ddp"] = key("how several devices work together")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trainer:
+    """How long, and how a step is made."""
+
+    max_epochs: int = key("passes over the training images", min=1)
+    max_steps: int | None = key("stop after this many optimizer steps", min=1)
+    clip: float | None = key("largest norm of the gradient", above=0)
+    accumulate: int = key("batches whose gradients add up to one step", min=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logger:
+    """What every logger has; metrics.csv in the run folder is always written."""
+
+    name: str = key("where the metrics go besides metrics.csv")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wandb(Logger):
+    """Weights & Biases."""
+
+    project: str = key("project on wandb")
+    entity: str | None = key("user or team on wandb; null: the login's own")
+    mode: Literal["auto", "online", "offline"] = key("auto: online with a login and a network")
+    group: str | None = key("name under which wandb groups runs")
+    tags: tuple[str, ...] = key("tags on wandb")
+
+
+LOGGERS: dict[str, type[Logger]] = {"local": Logger, "wandb": Wandb}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Everything that `cnnctl train` composes."""
+
+    seed: int = key("fixes initial weights, order and augmentation", min=0, max=2**32 - 1)
+    outputs: str = key("the folder that holds all runs")
+    progress: Literal["auto", "rich", "plain", "none"] = key("what is shown while it runs")
+    trainer: Trainer = field(metadata={"help": "how long, and how a step is made"})
+    model: dict[str, Any] = field(metadata={"help": "the net: the numbers of its paper's table"})
+    data: Data = section("the images", DATA)
+    augment: Augment = field(metadata={"help": "random changes of a training image"})
+    optimizer: Optimizer = section("the update rule", OPTIMIZERS)
+    schedule: Schedule = section("the learning rate over time", SCHEDULES)
+    hardware: Hardware = field(metadata={"help": "where to run, in Lightning's words"})
+    logger: Logger = section("where the metrics go besides metrics.csv", LOGGERS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """What `cnnctl evaluate` adds to the configuration of the run."""
+
+    split: Literal["train", "val", "test"] = key("which images")
+    checkpoint: str = key("best, last or a file")

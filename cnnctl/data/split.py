@@ -1,0 +1,35 @@
+"""Stratified splits: each class gives the same share to each part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cnnctl.errors import DataError
+
+
+def stratified(
+    labels: Sequence[int], fractions: dict[str, float], seed: int
+) -> dict[str, list[int]]:
+    """Indices of `labels` for each part named in `fractions`; what is left is `train`.
+
+    The parts depend on the labels, the fractions and the seed alone. Every part gets at
+    least one image of every class. Raises DataError if a class has too few images for that.
+    """
+    generator = np.random.default_rng(seed)
+    parts: dict[str, list[int]] = {"train": [], **{name: [] for name in fractions}}
+    classes = np.asarray(labels)
+    for label in np.unique(classes):
+        members = generator.permutation(np.flatnonzero(classes == label))
+        if len(members) <= len(fractions):
+            text = f"class number {label} has {len(members)} images, too few for {', '.join(parts)}"
+            raise DataError(text, f"give at least {len(parts)} images of every class")
+        start = 0
+        for name, fraction in fractions.items():
+            most = len(members) - start - (len(parts) - 1 - list(parts).index(name)) - 1
+            take = min(max(1, round(fraction * len(members))), most)
+            parts[name] += members[start : start + take].tolist()
+            start += take
+        parts["train"] += members[start:].tolist()
+    return {name: sorted(indices) for name, indices in parts.items()}

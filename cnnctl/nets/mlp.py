@@ -1,0 +1,32 @@
+"""The multilayer perceptron (Rumelhart, Hinton, Williams 1986): dense layers only."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from torch import nn
+
+from cnnctl.config.schema import key
+from cnnctl.nets import spec
+from cnnctl.nets.blocks import Activation, dense
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(spec.Spec):
+    """The widths of the hidden layers."""
+
+    hidden: tuple[int, ...] = key("units of each hidden layer", min=1)
+    activation: Activation = key("after every hidden layer")
+
+
+class Mlp(nn.Sequential):
+    """(B, in_channels, H, W) -> logits (B, num_classes)."""
+
+    Spec = Spec
+
+    def __init__(self, spec: Spec, *, num_classes: int, shape: tuple[int, int, int]) -> None:
+        hidden, width = dense(spec.hidden, math.prod(shape), spec.activation)
+        output = nn.Linear(width, num_classes)
+        super().__init__(OrderedDict(flatten=nn.Flatten()) | hidden | OrderedDict(output=output))

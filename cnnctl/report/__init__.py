@@ -1,0 +1,1 @@
+"""Results for people and for programs: the only place that formats numbers."""

@@ -1,0 +1,132 @@
+"""What is seen while a net trains: a live bar on a terminal, one line per epoch elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from cnnctl.plan import Plan
+from cnnctl.report.format import clock, count, number, percent
+from cnnctl.training.callbacks import EpochRecord
+
+REDRAWS = 0.1  # seconds between two; more would cost time, fewer would look stuck
+ROOM = 100  # columns that a bar with its figures needs
+
+
+def build(mode: str, plan: Plan) -> list[pl.Callback]:
+    """The display for `progress=auto|rich|plain|none`; auto looks at stderr."""
+    console = Console(stderr=True)
+    if mode == "auto":
+        mode = "rich" if console.is_terminal and not console.is_dumb_terminal else "plain"
+    if mode == "none":
+        return []
+    return [LiveBar(console, plan) if mode == "rich" else PlainLines(plan)]
+
+
+class PlainLines(pl.Callback):
+    """One line per epoch."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.best = 0.0
+        self.started = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self.started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say how the epoch went; EpochRecord has just made its record."""
+        record = last_record(trainer)
+        self.best = max(self.best, record["val/top1"])
+        if trainer.is_global_zero:
+            self.say(f"{epoch_line(record, self.plan, self.best)}  eta {self.left(record)}")
+
+    def say(self, line: str) -> None:
+        """Print a line that stays."""
+        print(line, file=sys.stderr, flush=True)
+
+    def left(self, record: Mapping[str, float]) -> str:
+        """The time left, from the time per step so far."""
+        spent = time.perf_counter() - self.started
+        return clock(spent / record["step"] * (self.plan.steps - record["step"]))
+
+
+class LiveBar(PlainLines):
+    """One line per epoch that stays, and below it a bar that moves about ten times a second."""
+
+    def __init__(self, console: Console, plan: Plan) -> None:
+        super().__init__(plan)
+        self.console = console
+        self.bar = Progress(
+            TextColumn("{task.description}"), BarColumn(bar_width=None),
+            TextColumn("{task.completed}/{task.total} steps"),
+            TextColumn("{task.fields[speed]}"), TimeRemainingColumn(),
+            console=console, auto_refresh=False, transient=True, expand=True,
+        )  # fmt: skip
+        self.drawn = 0.0
+        self.task = TaskID(0)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Show the bar."""
+        super().on_train_start(trainer, pl_module)
+        self.task = self.bar.add_task("epoch 1", total=self.plan.steps, speed="")
+        self.bar.start()
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,  # noqa: ANN401 - Lightning's signature
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+    ) -> None:
+        """Move the bar, at most ten times a second; no figure is read from the device here."""
+        now = time.perf_counter()
+        if now - self.drawn < REDRAWS:
+            return
+        self.drawn = now
+        speed = trainer.global_step * self.plan.global_batch / (now - self.started)
+        text = f"epoch {trainer.current_epoch + 1}/{self.plan.epochs}"
+        shown = f"{count(round(speed))} img/s"
+        self.bar.update(self.task, completed=trainer.global_step, description=text, speed=shown)
+        self.bar.refresh()
+
+    def say(self, line: str) -> None:
+        """Print above the bar."""
+        self.bar.console.print(line, highlight=False, no_wrap=True, overflow="ellipsis")
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take the bar away."""
+        self.bar.stop()
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Leave the terminal as it was."""
+        self.bar.stop()
+
+
+def last_record(trainer: pl.Trainer) -> Mapping[str, float]:
+    """The record of the epoch that has just ended."""
+    callbacks: list[Any] = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue] - set in Trainer.__init__ by a connector
+    return next(one for one in callbacks if isinstance(one, EpochRecord)).records[-1]
+
+
+def epoch_line(record: Mapping[str, float], plan: Plan, best: float) -> str:
+    """epoch 3/30  step 1170  loss 0.812  top1 70.11 %  val/top1 71.30 % (best 71.30 %)  1,840 img/s."""
+    width = len(str(plan.epochs))
+    return (
+        f"epoch {int(record['epoch']):{width}}/{plan.epochs}  "
+        f"step {int(record['step']):{len(str(plan.steps))}}  "
+        f"loss {number(record['train/loss']):<9} "
+        f"top1 {percent(record['train/top1']):>8}  "
+        f"val/top1 {percent(record['val/top1']):>8} (best {percent(best)})  "
+        f"{count(round(record['images_per_second']))} img/s"
+    )

@@ -1,0 +1,1 @@
+"""LightningModules: they know loss and metrics, not architectures."""

@@ -1,0 +1,123 @@
+"""Image classification: cross-entropy, top-1 and top-5, whatever the net."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+Batch = tuple[Tensor, Tensor]
+Configure = Callable[[Iterator[nn.Parameter]], OptimizerLRScheduler]
+TOP = 5
+
+
+class Tally:
+    """Sums over an epoch, kept on the device: nothing waits for the GPU inside an epoch.
+
+    Four values in float64 where the device has it: loss x images, hits at top-1, hits at
+    top-5, images. Every image weighs the same, in a short last batch too.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        kind = torch.float32 if device.type == "mps" else torch.float64
+        self.sums = torch.zeros(4, dtype=kind, device=device)
+
+    @torch.no_grad()
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Count one batch: mean loss (), logits (B, classes), labels (B,)."""
+        hits = logits.topk(min(TOP, logits.shape[1])).indices == labels.unsqueeze(1)
+        images = torch.tensor(len(labels), device=loss.device)
+        self.sums += torch.stack((loss.detach() * images, hits[:, 0].sum(), hits.sum(), images))
+
+
+def means(sums: Tensor, classes: int) -> dict[str, float]:
+    """Loss, top1 and, with more than five classes, top5: means over the images of a tally."""
+    loss, top1, top5, images = sums.tolist()
+    found = {"loss": loss / images, "top1": top1 / images}
+    return found | ({"top5": top5 / images} if classes > TOP else {})
+
+
+class Classify(pl.LightningModule):
+    """Trains and measures `net`: images (B, C, H, W) -> logits (B, classes).
+
+    `configure` gives the optimizer and its schedule for the parameters; it is not needed to
+    evaluate. `figures` holds the last epoch's means by split: loss and top1, and top5 with
+    more than five classes, fractions in 0..1; `images` how many went into them. `confusion`
+    counts (true, predicted) over the last test.
+    """
+
+    def __init__(self, net: nn.Module, classes: int, configure: Configure | None = None) -> None:
+        super().__init__()
+        self.net = net
+        self.classes = classes
+        self.configure = configure
+        self.figures: dict[str, dict[str, float]] = {}
+        self.images: dict[str, int] = {}
+        self.tallies: dict[str, Tally] = {}
+        self.confusion = torch.zeros(classes, classes, dtype=torch.int64)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, classes)."""
+        return self.net(images)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """What `configure` says."""
+        assert self.configure is not None
+        return self.configure(self.parameters())
+
+    def training_step(self, batch: Batch, *_: Any) -> Tensor:
+        """The mean loss of one batch."""
+        return self._measure("train", batch)[0]
+
+    def validation_step(self, batch: Batch, *_: Any) -> None:
+        """Count one batch."""
+        self._measure("val", batch)
+
+    def test_step(self, batch: Batch, *_: Any) -> None:
+        """Count one batch, by class too."""
+        _, logits = self._measure("test", batch)
+        counted = multiclass_confusion_matrix(logits.argmax(1), batch[1], self.classes)
+        self.confusion = self.confusion.to(counted.device) + counted
+
+    def on_train_epoch_start(self) -> None:
+        """Start counting."""
+        self.tallies["train"] = Tally(self.device)
+
+    def on_validation_epoch_start(self) -> None:
+        """Start counting."""
+        self.tallies["val"] = Tally(self.device)
+
+    def on_test_epoch_start(self) -> None:
+        """Start counting."""
+        self.tallies["test"] = Tally(self.device)
+        self.confusion.zero_()
+
+    def on_validation_epoch_end(self) -> None:
+        """Settle the figures of this epoch: those of training first, which is over by now."""
+        if "train" in self.tallies:
+            self._settle("train")
+        self._settle("val")
+        self.log("val/top1", self.figures["val"]["top1"], logger=False)  # for the plateau schedule
+
+    def on_test_epoch_end(self) -> None:
+        """Settle the figures of the test."""
+        self._settle("test")
+        self.confusion = self.trainer.strategy.reduce(self.confusion, reduce_op="sum")
+
+    def _measure(self, split: str, batch: Batch) -> tuple[Tensor, Tensor]:
+        images, labels = batch
+        logits = self.net(images)
+        loss = cross_entropy(logits, labels)
+        self.tallies[split].add(loss, logits, labels)
+        return loss, logits
+
+    def _settle(self, split: str) -> None:
+        sums = self.trainer.strategy.reduce(self.tallies[split].sums, reduce_op="sum")
+        self.figures[split] = means(sums, self.classes)
+        self.images[split] = int(sums[-1])

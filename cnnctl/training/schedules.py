@@ -1,0 +1,74 @@
+"""Learning-rate schedules, each a pure function of the step.
+
+A pure function needs no memory, so a resumed run is on the same learning rate without
+replaying a step. The plateau alone depends on what has been measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from pytorch_lightning.utilities.types import LRSchedulerConfigType
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LinearLR, ReduceLROnPlateau
+
+from cnnctl.config import schema
+from cnnctl.plan import Plan
+
+Shape = Callable[[int], float]
+
+
+def build(schedule: schema.Schedule, optimizer: Optimizer, plan: Plan) -> list[LRSchedulerConfigType]:
+    """The schedule as Lightning wants it: one entry, or two for a plateau with a warm-up."""
+    if isinstance(schedule, schema.Plateau):
+        return _plateau(schedule, optimizer, plan.warmup_steps)
+    scheduler = LambdaLR(optimizer, factor(schedule, plan))
+    return [LRSchedulerConfigType(scheduler=scheduler, interval="step")]
+
+
+def factor(schedule: schema.Schedule, plan: Plan) -> Shape:
+    """lr(step) / lr for a schedule that is a pure function of the step."""
+    warmup, steps = plan.warmup_steps, plan.steps
+    if isinstance(schedule, schema.OneCycle):
+        rising = _cosine(schedule.start, 1, 0, warmup)
+        falling = _cosine(1, schedule.final, warmup, steps)
+        return lambda step: rising(step) if step < warmup else falling(step)
+    after = _after(schedule, warmup, steps, plan.steps_per_epoch)
+    return lambda step: (step + 1) / (warmup + 1) if step < warmup else after(step)
+
+
+def _after(schedule: schema.Schedule, warmup: int, steps: int, per_epoch: int) -> Shape:
+    """The shape once the warm-up is over."""
+    if isinstance(schedule, schema.Cosine):
+        return _cosine(1, schedule.final, warmup, steps)
+    if isinstance(schedule, schema.Step):
+        return lambda step: schedule.gamma ** (step // per_epoch // schedule.every)
+    if isinstance(schedule, schema.MultiStep):
+        marks = [milestone * per_epoch for milestone in schedule.milestones]
+        return lambda step: schedule.gamma ** sum(step >= mark for mark in marks)
+    return lambda _: 1.0
+
+
+def _cosine(first: float, last: float, begin: int, end: int) -> Shape:
+    """Half a cosine from `first` at step `begin` to `last` at step `end`."""
+
+    def shape(step: int) -> float:
+        share = min(1.0, (step - begin) / max(1, end - begin))
+        return last + (first - last) * (1 + math.cos(math.pi * share)) / 2
+
+    return shape
+
+
+def _plateau(
+    schedule: schema.Plateau, optimizer: Optimizer, warmup: int
+) -> list[LRSchedulerConfigType]:
+    """Both multiply the current learning rate, so neither undoes the other."""
+    plateau = ReduceLROnPlateau(
+        optimizer, mode="max", factor=schedule.gamma, patience=schedule.patience, threshold=0
+    )
+    watched = LRSchedulerConfigType(scheduler=plateau, interval="epoch", monitor="val/top1")
+    if warmup == 0:
+        return [watched]
+    rise = LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
+    return [LRSchedulerConfigType(scheduler=rise, interval="step"), watched]

@@ -1,0 +1,87 @@
+"""Weights on disk: checkpoints read without running code in them, hashes, what did not match."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cnnctl.errors import CheckpointError
+
+ENTRY = "cnnctl"  # the entry of a checkpoint that holds our JSON text
+PREFIX = "net."  # of the net's tensors in a task's state dict
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The net's tensors, the configuration that made them and the names of the classes."""
+
+    file: Path
+    weights: dict[str, Tensor]
+    config: dict[str, Any]
+    classes: tuple[str, ...]
+    epoch: int
+
+
+def sha256(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 over name, type, shape and bytes of every tensor, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        tensor = weights[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def entry(config: dict[str, Any], classes: tuple[str, ...]) -> str:
+    """What a checkpoint says about itself: JSON text, so that reading it runs no code."""
+    return json.dumps({"schema": 1, "config": config, "classes": classes})
+
+
+def read(file: Path) -> Checkpoint:
+    """Read a checkpoint of cnnctl. Raises CheckpointError if it is none, or is damaged."""
+    if not file.is_file():
+        raise CheckpointError(f"no checkpoint at {file}")
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as wrong:
+        text = f"{file} cannot be read: it is truncated, or no checkpoint"
+        raise CheckpointError(text, "use another: checkpoint=best, last or a file") from wrong
+    if not isinstance(content, dict) or ENTRY not in content or "state_dict" not in content:
+        raise CheckpointError(f"{file} is no checkpoint of cnnctl: it has no '{ENTRY}' entry")
+    about = json.loads(content[ENTRY])
+    weights = {
+        name.removeprefix(PREFIX): tensor
+        for name, tensor in content["state_dict"].items()
+        if name.startswith(PREFIX)
+    }
+    return Checkpoint(file, weights, about["config"], tuple(about["classes"]), content["epoch"])
+
+
+def load(net: nn.Module, checkpoint: Checkpoint) -> None:
+    """Put the checkpoint's tensors into `net`. Raises CheckpointError if they do not fit."""
+    wanted = net.state_dict()
+    wrong = [f"{name} is missing" for name in wanted if name not in checkpoint.weights]
+    wrong += [f"{name} is unknown" for name in checkpoint.weights if name not in wanted]
+    wrong += [
+        f"{name} is {_size(checkpoint.weights[name])} instead of {_size(tensor)}"
+        for name, tensor in wanted.items()
+        if name in checkpoint.weights and checkpoint.weights[name].shape != tensor.shape
+    ]
+    if wrong:
+        made = checkpoint.config["model"]["name"]
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""  # noqa: PLR2004 - three examples are enough
+        text = f"{checkpoint.file} holds another network ({made}): {', '.join(wrong[:3])}{more}"
+        raise CheckpointError(text)
+    net.load_state_dict(checkpoint.weights)
+
+
+def _size(tensor: Tensor) -> str:
+    return "x".join(str(size) for size in tensor.shape)
