@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
+RANK = "_rank"  # for the product itself: one process of a run of several
 SEE_HELP = "see: cnnctl --help"
 
 
@@ -80,6 +81,9 @@ def _run(words: list[str]) -> int:
         return 0
     if words[0].startswith("-"):
         raise UsageError(f"unknown option '{words[0]}'", _near(words[0], ("--help", "--version")))
+    if words[0] == RANK:
+        importlib.import_module("cnnctl.commands.rank").run(Call(RANK, words[1:], (), {}))
+        return 0
     call = parse(words)
     if "--help" in call.flags:
         help_page = importlib.import_module("cnnctl.commands.help")
@@ -92,7 +96,7 @@ def _run(words: list[str]) -> int:
     return 0
 
 
-def _print(call: Call, result: Any) -> None:  # noqa: ANN401 - a report.result.Result, imported with the command
+def _print(call: Call, result: Any) -> None:
     if "--json" in call.flags:
         document = importlib.import_module("cnnctl.report.document")
         print(document.success(call.verb, result.data))
@@ -102,7 +106,10 @@ def _print(call: Call, result: Any) -> None:  # noqa: ANN401 - a report.result.R
 
 def _fail(words: list[str], kind: str, message: str, hint: str | None, text: str) -> None:
     for line in text.splitlines():
-        print(f"cnnctl: error: {line}" if kind != "interrupted" else "cnnctl: interrupted", file=sys.stderr)
+        print(
+            f"cnnctl: error: {line}" if kind != "interrupted" else "cnnctl: interrupted",
+            file=sys.stderr,
+        )
     if "--json" in words:
         verb = next((word for word in words if word in VERBS), None)
         document = importlib.import_module("cnnctl.report.document")

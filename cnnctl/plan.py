@@ -4,33 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-import torch
-
+from cnnctl import devices
 from cnnctl.config import schema
 from cnnctl.data.source import Source
+from cnnctl.devices import Device
 from cnnctl.errors import ConfigError, Problem
 from cnnctl.nets.costs import cost
 from cnnctl.nets.spec import Spec
-
-
-@dataclass(frozen=True, kw_only=True)
-class Device:
-    """What a run runs on: Lightning's words, with `auto` settled."""
-
-    accelerator: str
-    devices: int | tuple[int, ...]
-    num_nodes: int
-    precision: str
-    strategy: str
-    name: str
-
-    @property
-    def world(self) -> int:
-        """Processes that train together."""
-        local = self.devices if isinstance(self.devices, int) else len(self.devices)
-        return local * self.num_nodes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +49,19 @@ class Plan:
         return asdict(self)
 
 
+class Job(NamedTuple):
+    """A configuration, as composed and as read, and all that follows from it."""
+
+    config: dict[str, Any]
+    train: schema.Train
+    spec: Spec
+    source: Source
+    plan: Plan
+
+
 def make(train: schema.Train, spec: Spec, source: Source) -> Plan:
     """Decide everything. Raises ConfigError or NetError if it cannot run here."""
-    device = settle(train.hardware)
+    device = devices.settle(train.hardware)
     shape = (train.data.channels, train.data.size, train.data.size)
     net = cost(spec, num_classes=len(source.classes), shape=shape)
     accumulate = train.trainer.accumulate
@@ -97,57 +89,9 @@ def scaled(optimizer: schema.Optimizer, global_batch: int) -> float:
     (Krizhevsky 2014, section 5).
     """
     ratio = global_batch / optimizer.reference_batch
-    return optimizer.lr * {"none": 1.0, "linear": ratio, "sqrt": math.sqrt(ratio)}[optimizer.scaling]
-
-
-def settle(hardware: schema.Hardware) -> Device:
-    """The device that `hardware` means on this machine. Raises ConfigError if it has none."""
-    gpus = torch.cuda.device_count()
-    mps = torch.backends.mps.is_available()
-    accelerator = hardware.accelerator
-    if accelerator == "auto":
-        accelerator = "gpu" if gpus else "mps" if mps else "cpu"
-    there = {"cpu": 1, "gpu": gpus, "mps": int(mps)}[accelerator]
-    devices = there if hardware.devices == "auto" else hardware.devices
-    assert not isinstance(devices, str)
-    problems = _refused(hardware, accelerator, devices, there)
-    if problems:
-        raise ConfigError(problems)
-    name = torch.cuda.get_device_name(0) if accelerator == "gpu" else f"{torch.get_num_threads()} threads"
-    return Device(
-        accelerator=accelerator, devices=devices, num_nodes=hardware.num_nodes,
-        precision=hardware.precision, strategy=hardware.strategy, name=name,
-    )  # fmt: skip
-
-
-def _refused(
-    hardware: schema.Hardware, accelerator: str, devices: int | tuple[int, ...], there: int
-) -> list[Problem]:
-    if there == 0:
-        text = f"hardware.accelerator={accelerator}, but torch sees no such device here"
-        return [Problem(text, "use hardware=cpu", "hardware.accelerator")]
-    problems = []
-    highest = devices if isinstance(devices, int) else max(devices, default=-1) + 1
-    if accelerator != "cpu" and not 1 <= highest <= there:
-        given = devices if isinstance(devices, int) else list(devices)
-        text = f"hardware.devices={given} does not fit this machine: it has {there} {accelerator}"
-        problems.append(Problem(text, f"hardware.devices={there} or fewer", "hardware.devices"))
-    lacking = _lacks(accelerator, hardware.precision)
-    if lacking:
-        text = f"hardware.precision={hardware.precision} does not work on this {accelerator}"
-        problems.append(Problem(text, f"use {lacking}", "hardware.precision"))
-    return problems
-
-
-def _lacks(accelerator: str, precision: str) -> str | None:
-    """What to use instead of a precision that the device does not have; None if it has it."""
-    if accelerator == "cpu" and precision in ("16-mixed", "16-true"):
-        return "32-true or bf16-mixed"
-    if accelerator == "mps" and precision == "64-true":
-        return "32-true"
-    if accelerator == "gpu" and precision.startswith("bf16") and not torch.cuda.is_bf16_supported():
-        return precision.replace("bf16", "16")
-    return None
+    return (
+        optimizer.lr * {"none": 1.0, "linear": ratio, "sqrt": math.sqrt(ratio)}[optimizer.scaling]
+    )
 
 
 def _warmup(schedule: schema.Schedule, per_epoch: int, steps: int) -> int:

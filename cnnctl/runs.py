@@ -1,11 +1,11 @@
 """Run folders: made, found, listed and read, all without torch.
 
-    outputs/train/2026-11-21_14-03-19_lenet5_digits_7f3a/
-        config.yaml     the whole configuration; `cnnctl train --config` replays it
-        plan.json       what was decided before the first step
-        metrics.csv     one row per epoch
-        result.json     figures, hashes and versions; written last
-        checkpoints/    best.ckpt and last.ckpt
+outputs/train/2026-11-21_14-03-19_lenet5_digits_7f3a/
+    config.yaml     the whole configuration; `cnnctl train --config` replays it
+    plan.json       what was decided before the first step
+    metrics.csv     one row per epoch
+    result.json     figures, hashes and versions; written last
+    checkpoints/    best.ckpt and last.ckpt
 """
 
 from __future__ import annotations

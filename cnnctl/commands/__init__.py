@@ -21,7 +21,7 @@ class Verb:
         about: str,
         *,
         takes_target: bool = False,
-        flags: Mapping[str, tuple[str, str]] = {},  # noqa: B006 - never changed
+        flags: Mapping[str, tuple[str, str]] = {},
         module: str | None = None,
     ) -> None:
         self.summary = summary

@@ -24,36 +24,37 @@ def run(call: Call) -> Result | None:
     overrides = [quoted(override) for override in call.overrides]
     if "--config" in call.flags:
         return _replay(call, overrides)
-    extra = [Path(call.flags["--config-dir"]).resolve()] if "--config-dir" in call.flags else []
+    extra = compose.extra_dirs(call.flags)
     if not any(flag in call.flags for flag in HYDRA_ONLY):
         _check(call, overrides, extra)
     results: list[Result] = []
     _launch(call, overrides, extra, lambda config: results.append(execute(config, call)))
     if "--multirun" in call.flags:
         return Result("several", {"runs": [result.data for result in results]})
-    return results[0] if results else None
+    return results[0] if results and os.environ.get("RANK", "0") == "0" else None
 
 
 def execute(config: dict[str, Any], call: Call) -> Result:
     """From a checked configuration to a result."""
-    train, spec = settle(config, call.overrides)
-    from cnnctl import data, plan
-    from cnnctl.report import console, progress
-    from cnnctl.training import trainer
+    from cnnctl.commands import job
+    from cnnctl.report import console
+    from cnnctl.training import ranks
 
-    source = data.load(train.data)
-    planned = plan.make(train, spec, source)
+    ready = job.prepare(config, call.overrides)
+    plan = ready.plan
     if "--dry-run" in call.flags:
-        return Result("plan", planned.document())
-    folder = runs.create(train.outputs, call.verb, planned.model, planned.data)
-    document = {"run": str(folder), **planned.document()}
-    runs.write_config(folder, config)
-    runs.write_json(folder / runs.PLAN, document)
-    console.plan(console.out(stderr=True), document)
-    displays = progress.build(train.progress, planned)
-    result = trainer.fit(train, spec, source, planned, folder, config, displays)
-    runs.write_json(folder / runs.RESULT, result)
-    return Result("trained", result)
+        return Result("plan", plan.document())
+    names = (plan.model, plan.data)
+    folder = ranks.agree(plan.device, lambda: runs.create(ready.train.outputs, call.verb, *names))
+    if ranks.rank() == 0:
+        document = {"run": str(folder), **plan.document()}
+        runs.write_config(folder, config)
+        runs.write_json(folder / runs.PLAN, document)
+        console.plan(console.out(stderr=True), document)
+    if plan.device.world > 1 and not ranks.started():
+        ranks.start(folder, plan.device)
+        return Result("trained", runs.read_result(folder) or {})
+    return Result("trained", job.work(ready, folder))
 
 
 def _check(call: Call, overrides: list[str], extra: list[Path]) -> None:
@@ -78,7 +79,7 @@ def _replay(call: Call, overrides: list[str]) -> Result:
     return execute(config, call) if not problems else settle(config, overrides, problems)  # pyright: ignore[reportReturnType] - settle raises on problems
 
 
-def _launch(call: Call, overrides: list[str], extra: list[Path], task: Any) -> None:  # noqa: ANN401 - a function of a config
+def _launch(call: Call, overrides: list[str], extra: list[Path], task: Any) -> None:
     """Through hydra.main, which reads sys.argv and ends the process on an exception of its own."""
     real = list(sys.argv)
     hydra_flags = [flag for flag in call.flags if flag in SHORT.values() or flag == "--resolve"]

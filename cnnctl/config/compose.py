@@ -8,7 +8,7 @@ interpolations that lead nowhere, broken YAML.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from cnnctl.config import diagnose, paths
-from cnnctl.errors import ConfigError, Problem
+from cnnctl.errors import ConfigError, Problem, UsageError
 
 VERSION_BASE = "1.3"
 _extra_dirs: list[Path] = []
@@ -50,6 +50,17 @@ def opened(extra_dirs: Sequence[Path] = ()) -> Iterator[ConfigLoader]:
     Plugins.instance().register(UserFolders)
     with initialize_config_dir(str(paths.conf_dir()), version_base=VERSION_BASE):
         yield GlobalHydra.instance().config_loader()
+
+
+def extra_dirs(flags: Mapping[str, str]) -> list[Path]:
+    """The folder of --config-dir. Raises UsageError if it is not there."""
+    if "--config-dir" not in flags:
+        return []
+    folder = Path(flags["--config-dir"])
+    if not folder.is_dir():
+        message = f"--config-dir is not a folder: {folder}"
+        raise UsageError(message)
+    return [folder.resolve()]
 
 
 def parse(loader: ConfigLoader, overrides: Sequence[str]) -> tuple[list[Override], list[Problem]]:
@@ -99,7 +110,7 @@ def replay(base: dict[str, Any], overrides: Sequence[str]) -> tuple[dict[str, An
                 OmegaConf.set_struct(cfg, True)  # noqa: FBT003 - omegaconf's own signature
                 OmegaConf.update(cfg, name, override.value(), merge=True)
         except (HydraException, OmegaConfBaseException) as wrong:
-            problems.append(_explain(wrong, override, list(diagnose.keys(cfg)), loader))
+            problems.append(diagnose.refused(wrong, override, list(diagnose.keys(cfg)), loader))
     return _resolved(cfg, problems)
 
 
@@ -140,7 +151,9 @@ def launch(task: Callable[[dict[str, Any]], None], root: str, extra_dirs: Sequen
         assert isinstance(config, dict)
         task(config)  # pyright: ignore[reportArgumentType] - keys of a config are text
 
-    hydra.main(version_base=VERSION_BASE, config_path=str(paths.conf_dir()), config_name=root)(job)()
+    hydra.main(version_base=VERSION_BASE, config_path=str(paths.conf_dir()), config_name=root)(
+        job
+    )()
 
 
 def _compose(root: str, overrides: Sequence[str]) -> DictConfig:
@@ -195,7 +208,7 @@ def _survivors(root: str, overrides: Sequence[str]) -> tuple[list[str], list[Pro
             _compose(root, [*good, text])
         except (HydraException, OmegaConfBaseException) as wrong:
             known = list(diagnose.keys(_compose(root, good)))
-            problems.append(_explain(wrong, one, known, loader))
+            problems.append(diagnose.refused(wrong, one, known, loader))
             failed.add(one.key_or_group)
         except yaml.MarkedYAMLError as broken:
             problems.append(diagnose.broken_yaml(broken))
@@ -203,14 +216,6 @@ def _survivors(root: str, overrides: Sequence[str]) -> tuple[list[str], list[Pro
         else:
             good.append(text)
     return good, problems
-
-
-def _explain(
-    wrong: Exception, override: Override, known: list[str], loader: ConfigLoader
-) -> Problem:
-    groups = [name for name in loader.list_groups("") if name != "hydra"]
-    options = loader.get_group_options(override.key_or_group)
-    return diagnose.refused(wrong, override.key_or_group, override.value(), known, groups, options)
 
 
 def _replace_section(cfg: DictConfig, group: str, option: object) -> None:

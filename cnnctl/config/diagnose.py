@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 import yaml
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.types import Override
 from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 
@@ -33,28 +35,24 @@ def keys(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
 
 
 def refused(
-    wrong: Exception,
-    name: str,
-    value: object,
-    known: Sequence[str],
-    groups: Sequence[str],
-    options: Sequence[str],
+    wrong: Exception, override: Override, known: Sequence[str], loader: ConfigLoader
 ) -> Problem:
-    """Why Hydra refused the override `name=value`."""
+    """Why Hydra refused an override; `known` are the keys that there are."""
+    name, value = override.key_or_group, override.value()
+    options = loader.get_group_options(name)
     if isinstance(wrong, MissingConfigException) and options:
-        available = [option for option in options if option != "__init__"]
-        text = f"no '{value}' in group '{name}'; available: {', '.join(sorted(available))}"
-        return Problem(text, did_you_mean(str(value), available), name)
+        text = f"no '{value}' in group '{name}'; available: {', '.join(sorted(options))}"
+        return Problem(text, did_you_mean(str(value), options), name)
     if name in known:
         text = f"{name} cannot be set to {show(value)}: {first_line(wrong)}"
         return Problem(text, key=name)
-    return unknown_key(name, known, groups)
+    groups = [group for group in loader.list_groups("") if group != "hydra"]
+    return unknown_key(name, [*known, *groups])
 
 
-def unknown_key(name: str, known: Sequence[str], groups: Sequence[str] = ()) -> Problem:
+def unknown_key(name: str, known: Sequence[str]) -> Problem:
     """A key that no configuration has."""
-    hint = did_you_mean(name, dict.fromkeys([*known, *groups]))
-    return Problem(f"unknown key '{name}'", hint, name)
+    return Problem(f"unknown key '{name}'", did_you_mean(name, known), name)
 
 
 def unresolved(cfg: DictConfig, name: str, wrong: Exception, known: Sequence[str]) -> Problem:

@@ -33,7 +33,9 @@ def nearest(given: str, known: Iterable[str]) -> str | None:
     """
 
     def rank(word: str) -> tuple[int, int, str]:
-        same = next((i for i, (a, b) in enumerate(zip(given, word)) if a != b), len(given))
+        same = next(
+            (i for i, (a, b) in enumerate(zip(given, word, strict=False)) if a != b), len(given)
+        )
         return distance(given.lower(), word.lower()), -same, word
 
     best = min(known, key=rank, default=None)

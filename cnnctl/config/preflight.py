@@ -1,4 +1,4 @@
-"""The pre-flight: a composed dict becomes a typed configuration, or one error names all that is wrong."""
+"""The pre-flight: a composed dict becomes typed, or one error names all that is wrong."""
 
 from __future__ import annotations
 

@@ -53,5 +53,7 @@ def _leaves(section: dict[str, Any], prefix: str) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for name, value in section.items():
         path = f"{prefix}{name}"
-        found += _leaves(value, f"{path}.") if isinstance(value, dict) and value else [(path, value)]
+        found += (
+            _leaves(value, f"{path}.") if isinstance(value, dict) and value else [(path, value)]
+        )
     return found

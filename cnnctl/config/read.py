@@ -34,7 +34,7 @@ class Mismatch(ValueError):  # noqa: N818 - a value of the wrong kind, not an er
     """The value is not of the wanted kind."""
 
 
-def read(cls: type[T], data: Any, path: str = "") -> tuple[T | None, list[Problem]]:  # noqa: ANN401 - untyped by definition
+def read(cls: type[T], data: Any, path: str = "") -> tuple[T | None, list[Problem]]:
     """Build `cls` from `data`; returns the object, or None and all problems.
 
     `path` is the dotted place of `data` in the whole configuration, for the messages.
@@ -44,7 +44,7 @@ def read(cls: type[T], data: Any, path: str = "") -> tuple[T | None, list[Proble
     return (None, problems) if problems else (value, [])
 
 
-def _section(cls: type[T], data: Any, path: str, problems: list[Problem]) -> T | None:  # noqa: ANN401
+def _section(cls: type[T], data: Any, path: str, problems: list[Problem]) -> T | None:
     if not isinstance(data, dict):
         problems.append(Problem(f"{path} must be a section, got {show(data)}", key=path))
         return None
@@ -55,7 +55,9 @@ def _section(cls: type[T], data: Any, path: str, problems: list[Problem]) -> T |
         if name not in fields:
             known = [f"{prefix}{field}" for field in fields]
             unknown = f"{prefix}{name}"
-            problems.append(Problem(f"unknown key '{unknown}'", did_you_mean(unknown, known), unknown))
+            problems.append(
+                Problem(f"unknown key '{unknown}'", did_you_mean(unknown, known), unknown)
+            )
     values = {}
     for name, field in fields.items():
         if name not in data:
@@ -66,8 +68,12 @@ def _section(cls: type[T], data: Any, path: str, problems: list[Problem]) -> T |
 
 
 def _field(
-    field: dataclasses.Field[Any], hint: Any, value: Any, path: str, problems: list[Problem]  # noqa: ANN401
-) -> Any:  # noqa: ANN401
+    field: dataclasses.Field[Any],
+    hint: Any,
+    value: Any,
+    path: str,
+    problems: list[Problem],
+) -> Any:
     variants = field.metadata.get("variants")
     if variants is not None and isinstance(value, dict):
         chosen = variants.get(value.get("name"))
@@ -86,13 +92,17 @@ def _field(
             problems.append(Problem(f"{path} must be {wrong}, got {show(value)}", key=path))
         return None
     for name, (fits, words) in _LIMITS.items():
-        if name in field.metadata and not _every(typed, lambda v, f=fits, n=name: f(v, field.metadata[n])):
+        if name in field.metadata and not _every(
+            typed, lambda v, f=fits, n=name: f(v, field.metadata[n])
+        ):
             limit = field.metadata[name]
-            problems.append(Problem(f"{path} must be {words} {limit:g}, got {show(value)}", key=path))
+            problems.append(
+                Problem(f"{path} must be {words} {limit:g}, got {show(value)}", key=path)
+            )
     return typed
 
 
-def convert(value: Any, hint: Any) -> Any:  # noqa: ANN401 - untyped to typed
+def convert(value: Any, hint: Any) -> Any:
     """`value` as the annotation `hint` says; raises Mismatch with the name of what is wanted."""
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
@@ -114,14 +124,15 @@ def convert(value: Any, hint: Any) -> Any:  # noqa: ANN401 - untyped to typed
     fits = (
         any(value == option and type(value) is type(option) for option in get_args(hint))
         if origin is Literal
-        else isinstance(value, origin or hint) and not (isinstance(value, bool) and hint is not bool)
+        else isinstance(value, origin or hint)
+        and not (isinstance(value, bool) and hint is not bool)
     )
     if not fits or (isinstance(value, float) and not math.isfinite(value)):
         raise Mismatch(kind(hint))
     return value
 
 
-def _tuple(value: Any, hint: Any) -> tuple[Any, ...]:  # noqa: ANN401
+def _tuple(value: Any, hint: Any) -> tuple[Any, ...]:
     args = get_args(hint)
     open_ended = args[-1] is Ellipsis
     if not isinstance(value, (list, tuple)) or (not open_ended and len(value) != len(args)):
@@ -133,7 +144,7 @@ def _tuple(value: Any, hint: Any) -> tuple[Any, ...]:  # noqa: ANN401
         raise Mismatch(kind(hint)) from wrong
 
 
-def kind(hint: Any) -> str:  # noqa: ANN401 - any annotation
+def kind(hint: Any) -> str:
     """The annotation in words: `a whole number or null`."""
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
@@ -145,7 +156,7 @@ def kind(hint: Any) -> str:  # noqa: ANN401 - any annotation
     return _NAMES[hint]
 
 
-def show(value: Any) -> str:  # noqa: ANN401 - any value
+def show(value: Any) -> str:
     """A value in a message: text in quotes, the rest as it is typed."""
     if isinstance(value, str):
         return f"'{value}'"
@@ -159,12 +170,12 @@ def _alternatives(options: typing.Iterable[Any]) -> str:
     return names[0] if len(names) == 1 else f"one of {', '.join(names)}"
 
 
-def _every(value: Any, holds: typing.Callable[[Any], bool]) -> bool:  # noqa: ANN401
+def _every(value: Any, holds: typing.Callable[[Any], bool]) -> bool:
     items = value if isinstance(value, tuple) else (value,)
     return all(holds(item) for item in items if isinstance(item, (int, float)))
 
 
-def _not_one_of(path: str, value: Any, options: typing.Iterable[Any]) -> Problem:  # noqa: ANN401
+def _not_one_of(path: str, value: Any, options: typing.Iterable[Any]) -> Problem:
     names = [str(option) for option in options]
     text = f"{path} must be {_alternatives(names)}, got {show(value)}"
     return Problem(text, did_you_mean(str(value), names), path)

@@ -18,8 +18,8 @@ def _data(data: schema.Data) -> Iterator[Problem]:
     for name in ("mean", "std"):
         given = getattr(data, name)
         if len(given) != data.channels:
-            text = f"data.{name} must have one number per channel, got {len(given)} for data.channels={data.channels}"
-            yield Problem(text, key=f"data.{name}")
+            text = f"data.{name} must have one number per channel, got {list(given)}"
+            yield Problem(text, f"data.channels is {data.channels}", f"data.{name}")
     if isinstance(data, schema.Digits) and data.val_fraction + data.test_fraction >= 1:
         text = "data.val_fraction and data.test_fraction leave nothing to train on"
         yield Problem(text, "their sum must be below 1", "data.val_fraction")
@@ -38,19 +38,19 @@ def _time(train: schema.Train) -> Iterator[Problem]:
     schedule, epochs = train.schedule, train.trainer.max_epochs
     warmup = schedule.warmup
     if warmup.unit == "epochs" and warmup.amount > epochs:
-        text = f"schedule.warmup={warmup} is longer than trainer.max_epochs={epochs}"
-        yield Problem(text, key="schedule.warmup")
+        text = f"schedule.warmup={warmup} is longer than the training"
+        yield Problem(text, f"trainer.max_epochs is {epochs}", "schedule.warmup")
     if isinstance(schedule, schema.MultiStep):
         milestones = schedule.milestones
         if list(milestones) != sorted(set(milestones)):
             text = f"schedule.milestones must rise, got {list(milestones)}"
             yield Problem(text, key="schedule.milestones")
         if milestones and milestones[-1] >= epochs:
-            text = f"schedule.milestones: {milestones[-1]} is never reached with trainer.max_epochs={epochs}"
-            yield Problem(text, key="schedule.milestones")
+            text = f"schedule.milestones: epoch {milestones[-1]} is never reached"
+            yield Problem(text, f"trainer.max_epochs is {epochs}", "schedule.milestones")
     if isinstance(schedule, schema.Step) and schedule.every >= epochs:
-        text = f"schedule.every={schedule.every} is never reached with trainer.max_epochs={epochs}"
-        yield Problem(text, key="schedule.every")
+        text = f"schedule.every={schedule.every}: the first cut is never reached"
+        yield Problem(text, f"trainer.max_epochs is {epochs}", "schedule.every")
 
 
 def _hardware(train: schema.Train) -> Iterator[Problem]:
@@ -65,5 +65,7 @@ def _hardware(train: schema.Train) -> Iterator[Problem]:
         text = f"hardware.devices={list(hardware.devices)} lists devices, but a CPU has no numbers"
         yield Problem(text, "give how many: hardware.devices=1", "hardware.devices")
     elif isinstance(hardware.devices, int) and not 1 <= hardware.devices <= cores:
-        text = f"hardware.devices={hardware.devices} does not fit this machine: 1 to {cores} CPU processes"
-        yield Problem(text, f"hardware.devices={cores} or fewer", "hardware.devices")
+        text = (
+            f"hardware.devices={hardware.devices} does not fit this machine: it has {cores} cores"
+        )
+        yield Problem(text, f"hardware.devices=1 to {cores}", "hardware.devices")

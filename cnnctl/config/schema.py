@@ -14,12 +14,12 @@ from typing import Any, Literal
 from cnnctl.config.duration import Duration
 
 
-def key(text: str, **limits: float) -> Any:  # noqa: ANN401 - stands where dataclasses.field does
+def key(text: str, **limits: float) -> Any:
     """A field with its help text; limits are `min`, `max`, `above` and `below`."""
     return field(metadata={"help": text, **limits})
 
 
-def section(text: str, variants: dict[str, type]) -> Any:  # noqa: ANN401 - as above
+def section(text: str, variants: dict[str, type]) -> Any:
     """A section whose keys depend on its `name`."""
     return field(metadata={"help": text, "variants": variants})
 

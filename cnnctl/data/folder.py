@@ -88,7 +88,9 @@ def _order(split: str) -> int:
 
 
 def _classes(folder: Path) -> tuple[str, ...]:
-    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != ".")
+    names = sorted(
+        entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."
+    )
     if not names:
         raise DataError(f"{folder} has no class folders", LAYOUT)
     return tuple(names)
@@ -123,7 +125,9 @@ def _list(
             skipped.update({str(path): reason for path, reason in broken.items()})
             files = [path for path in files if path not in broken]
         if not files:
-            raise DataError(f"{folder / name} has no images", f"known endings: {' '.join(sorted(SUFFIXES))}")
+            raise DataError(
+                f"{folder / name} has no images", f"known endings: {' '.join(sorted(SUFFIXES))}"
+            )
         paths += files
         labels += [label] * len(files)
     return FileImages(paths, labels, data.channels)

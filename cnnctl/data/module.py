@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, Sampler
 
 from cnnctl.config.schema import Augment, Data
 from cnnctl.data import transforms
@@ -27,8 +29,7 @@ class DataModule(pl.LightningDataModule):
     def train_dataloader(self) -> Loader:
         """Shuffled and augmented."""
         transform = transforms.training(self.data, self.augment)
-        generator = torch.Generator().manual_seed(self.seed)
-        return self._loader("train", transform, shuffle=True, generator=generator)
+        return self._loader("train", transform, shuffle=True)
 
     def val_dataloader(self) -> Loader:
         """In order, as it is."""
@@ -42,20 +43,46 @@ class DataModule(pl.LightningDataModule):
         """Any split in order and without random changes."""
         return self._loader(split, transforms.evaluation(self.data), shuffle=False)
 
-    def _loader(
-        self,
-        split: str,
-        transform: transforms.Transform,
-        *,
-        shuffle: bool,
-        generator: torch.Generator | None = None,
-    ) -> Loader:
+    def _loader(self, split: str, transform: transforms.Transform, *, shuffle: bool) -> Loader:
+        images = Transformed(self.source.splits[split], transform)
+        generator = torch.Generator().manual_seed(self.seed)
         return DataLoader(
-            Transformed(self.source.splits[split], transform),
+            images,
             batch_size=self.data.batch_size,
-            shuffle=shuffle,
+            sampler=self._sampler(images, generator, shuffle=shuffle),
             generator=generator,
             num_workers=self.data.workers,
             persistent_workers=self.data.workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
+
+    def _sampler(
+        self, images: Transformed, generator: torch.Generator, *, shuffle: bool
+    ) -> Sampler[int]:
+        """The order of the images; with several processes each takes its share.
+
+        Lightning's own sampler for several processes repeats images when their number does
+        not divide, so that 21 are measured as 22. Training may repeat one to keep all
+        processes in step; measuring must not.
+        """
+        world, rank = (
+            (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        )
+        if shuffle and world > 1:
+            return DistributedSampler(images, world, rank, shuffle=True, seed=self.seed)
+        if shuffle:
+            return RandomSampler(images, generator=generator)
+        return Share(len(images), world, rank)
+
+
+class Share(Sampler[int]):
+    """Every world-th index from rank on: all shares together are every index once."""
+
+    def __init__(self, images: int, world: int, rank: int) -> None:
+        self.indices = range(rank, images, world)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)

@@ -10,7 +10,7 @@ from cnnctl.data.source import Transform
 
 
 def evaluation(data: Data) -> Transform:
-    """uint8 (C, H, W) -> float32 (C, size, size): whole image by its short side, centre, normalise."""
+    """uint8 (C, H, W) -> float32 (C, size, size): resize the short side, crop the centre."""
     return v2.Compose([*_whole(data), *_normalise(data)])
 
 
@@ -26,7 +26,9 @@ def training(data: Data, augment: Augment) -> Transform:
     if augment.flip:
         steps.append(v2.RandomHorizontalFlip(augment.flip))
     if augment.rotate:
-        steps.append(v2.RandomRotation(augment.rotate, v2.InterpolationMode.BILINEAR))
+        steps.append(
+            v2.RandomRotation([-augment.rotate, augment.rotate], v2.InterpolationMode.BILINEAR)
+        )
     return v2.Compose([*steps, *_normalise(data)])
 
 

@@ -36,7 +36,7 @@ def flat_features(features: Layers, shape: tuple[int, int, int]) -> int:
             value = functional_call(layer, state, (value,))
         except RuntimeError as wrong:
             left = "x".join(str(size) for size in value.shape[1:])
-            text = f"layer '{name}' cannot work on {left}, what is left of a {shape[1]}x{shape[2]} image"
+            text = f"layer '{name}' cannot work on {left}, left of a {shape[1]}x{shape[2]} image"
             raise NetError(text, "use larger images: data.size=…") from wrong
     return value[0].numel()
 

@@ -1,25 +1,31 @@
-"""Results as tables for a terminal; a row is never wrapped."""
+"""Results as people read them on a terminal."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from cnnctl.report.format import count, duration, megabytes, number, percent, shape
 from cnnctl.report.result import Result
+from cnnctl.report.table import columns, pairs
 
 PIPE_WIDTH = 120  # columns where there is no terminal to measure
+LISTING = {  # the columns of `cnnctl list` that are text, and those that give way
+    "models": (("name", "family", "paper", "input"), ("paper",)),
+    "data": (("name", "size", "source", "licence"), ("source", "licence")),
+    "runs": (("run", "model", "data", "state"), ("run",)),
+}
 
 
 def out(*, stderr: bool = False) -> Console:
     """A console; wide enough for every table where there is no terminal."""
     stream = sys.stderr if stderr else sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else PIPE_WIDTH, highlight=False)
+    width = None if stream.isatty() else PIPE_WIDTH
+    return Console(file=stream, width=width, highlight=False, markup=False)
 
 
 def render(result: Result) -> None:
@@ -27,103 +33,96 @@ def render(result: Result) -> None:
     VIEWS[result.view](out(), result.data)
 
 
-def pairs(rows: Iterable[tuple[str, str]], title: str | None = None) -> Table:
-    """Names beside their values."""
-    table = Table.grid(padding=(0, 2))
-    table.title, table.title_justify = title, "left"
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(no_wrap=True, overflow="ellipsis")
-    for name, value in rows:
-        table.add_row(name, value)
-    return table
-
-
-def columns(*names: str, left: int = 1) -> Table:
-    """A table with a rule under its head; the first `left` columns are text, the rest numbers."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for place, name in enumerate(names):
-        side = "left" if place < left else "right"
-        table.add_column(name, justify=side, no_wrap=True, overflow="ellipsis")
-    return table
-
-
 def plan(console: Console, data: dict[str, Any]) -> None:
     """What is about to be done."""
+    net = f"{count(data['params'])} parameters · {count(data['macs'])} multiply-adds an image"
+    sizes = " · ".join(f"{split} {count(size)}" for split, size in data["sizes"].items())
+    epochs = f"{data['epochs']} epochs of {count(data['steps_per_epoch'])}"
+    learning = f"learning rate {number(data['lr'])} · {data['schedule']}"
+    if data["warmup_steps"]:
+        learning += f" after {count(data['warmup_steps'])} steps of warm-up"
     device = data["device"]
-    sizes = " · ".join(f"{count(size)} {split}" for split, size in data["sizes"].items())
-    warmup = f", {count(data['warmup_steps'])} steps warm-up" if data["warmup_steps"] else ""
     rows = [
-        ("net", f"{data['model']} · {count(data['params'])} parameters · {count(data['macs'])} multiply-adds an image"),
-        ("data", f"{data['data']} · {shape(data['shape'])} · {len(data['classes'])} classes · {sizes}"),
-        ("steps", f"{count(data['steps'])} = {data['epochs']} epochs of {count(data['steps_per_epoch'])} · global batch {data['global_batch']} · augment {data['augment']}"),
-        ("learning", f"{data['optimizer']} · learning rate {number(data['lr'])} · {data['schedule']}{warmup}"),
-        ("device", f"{device['devices']} {device['accelerator']} · {device['name']} · {device['precision']}"),
+        ("net", f"{data['model']} · {net}"),
+        (
+            "data",
+            f"{data['data']} · {shape(data['shape'])} · {len(data['classes'])} classes · {sizes}",
+        ),
+        ("steps", f"{count(data['steps'])}: {epochs} · global batch {data['global_batch']}"),
+        ("augment", data["augment"]),
+        ("optimizer", f"{data['optimizer']} · {learning}"),
+        ("device", f"{_devices(device)} · {device['precision']}"),
         ("seed", str(data["seed"])),
     ]
-    if data.get("run"):
-        rows.append(("run", data["run"]))
-    console.print(pairs(rows))
+    pairs(console, [*rows, ("run", data["run"])] if "run" in data else rows)
     for file, reason in data["skipped"].items():
-        console.print(f"left out: {reason}" if file in reason else f"left out: {file}: {reason}", style="yellow", markup=False)
+        console.print(Text(f"left out: {file}: {reason}", style="yellow"), soft_wrap=True)
 
 
 def trained(console: Console, data: dict[str, Any]) -> None:
     """The figures of a run and what to do next."""
-    many = data["val"]["top5"] is not None
-    head = ("top-1", "top-1 error", *(("top-5 error",) if many else ()), "loss")
-    table = columns(f"epoch {data['best']['epoch']} of {data['epochs']}", *head)
-    for split in ("val", "test"):
-        if data[split]:
-            table.add_row(split, *_errors(data[split], many=many))
-    console.print(table)
-    console.print(pairs([
-        ("time", f"{duration(data['seconds'])} · {count(round(data['images_per_second']))} images/s · peak memory {megabytes(data['peak_memory_bytes'])}"),
+    splits = [split for split in ("val", "test") if data[split]]
+    best = f"epoch {data['best']['epoch']} of {data['epochs']}"
+    _figures(console, best, [(split, data[split]) for split in splits])
+    speed = f"{count(round(data['images_per_second']))} images/s"
+    memory = f"peak memory {megabytes(data['peak_memory_bytes'])}"
+    rows = [
+        ("time", f"{duration(data['seconds'])} · {speed} · {memory}"),
         ("weights", f"sha256 {data['weights_sha256'][:16]}…"),
         ("run", data["run"]),
-    ]))  # fmt: skip
-    console.print("\nNext:")
-    console.print(f"  cnnctl evaluate {data['run']}", soft_wrap=True)
-    console.print(f"  cnnctl train --config {data['run']}/config.yaml", soft_wrap=True)
+    ]
+    pairs(console, rows)
+    console.print("next")
+    config = f"{data['run']}/config.yaml"
+    for command in (f"cnnctl evaluate {data['run']}", f"cnnctl train --config {config}"):
+        console.print(f"  {command}", soft_wrap=True)
 
 
 def evaluated(console: Console, data: dict[str, Any]) -> None:
     """The figures of an evaluation, and one row per class."""
-    metrics = data["metrics"]
-    many = metrics["top5"] is not None
-    table = columns("split", "images", "top-1", "top-1 error", *(("top-5 error",) if many else ()), "loss")
-    table.add_row(data["split"], count(data["n"]), *_errors(metrics, many=many))
-    console.print(table)
-    classes = columns("class", "images", "recall", "precision", "F1")
-    for row in data["per_class"]:
-        figures = (percent(row[name]) for name in ("recall", "precision", "f1"))
-        classes.add_row(row["class"], count(row["n"]), *figures)
-    console.print(classes)
-    console.print(pairs([("run", data["run"]), ("checkpoint", data["checkpoint"])]))
+    _figures(console, f"{count(data['n'])} images", [(data["split"], data["metrics"])])
+    console.print()
+    rows = [
+        [
+            row["class"],
+            count(row["n"]),
+            *(percent(row[name]) for name in ("recall", "precision", "f1")),
+        ]
+        for row in data["per_class"]
+    ]
+    head = ("class", "images", "recall", "precision", "F1")
+    columns(console, head, rows, text=("class",), gives=("class",))
+    pairs(console, [("run", data["run"]), ("checkpoint", data["checkpoint"])])
 
 
 def listing(console: Console, data: dict[str, Any]) -> None:
     """Rows of `cnnctl list`: the columns are the keys of the first row."""
-    (rows,) = data.values()
+    ((what, rows),) = data.items()
     if not rows:
-        console.print("none")
+        console.print(f"no {what} yet")
         return
-    table = columns(*(name.replace("_", " ") for name in rows[0]), left=len(rows[0]))
-    for row in rows:
-        table.add_row(*(_cell(name, value) for name, value in row.items()))
-    console.print(table)
+    head = tuple(rows[0])
+    text, gives = LISTING.get(what, (head, head[-1:]))
+    columns(
+        console,
+        head,
+        [[_cell(*item) for item in row.items()] for row in rows],
+        text=text,
+        gives=gives,
+    )
 
 
 def keys(console: Console, data: dict[str, Any]) -> None:
     """Each key, its value, and the file or override that set it."""
-    table = columns("key", "value", "from", left=3)
-    for row in data["keys"]:
-        table.add_row(row["key"], _cell(row["key"], row["value"]), row["source"])
-    console.print(table)
+    rows = [[row["key"], _value(row["value"]), row["source"]] for row in data["keys"]]
+    head = ("key", "value", "source")
+    columns(console, head, rows, text=head, gives=("value", "source"))
 
 
 def several(console: Console, data: dict[str, Any]) -> None:
     """The runs of a multirun, one after the other."""
     for one in data["runs"]:
+        console.rule(style="dim")
         trained(console, one)
 
 
@@ -132,20 +131,46 @@ def text(console: Console, data: dict[str, Any]) -> None:
     console.file.write(data["text"])
 
 
-def _errors(figures: dict[str, Any], *, many: bool) -> list[str]:
-    top5 = [percent(1 - figures["top5"])] if many else []
-    return [percent(figures["top1"]), percent(1 - figures["top1"]), *top5, number(figures["loss"])]
+def _figures(console: Console, corner: str, rows: list[tuple[str, dict[str, Any]]]) -> None:
+    """Top-1, errors and loss by split; the top-5 error where there are more than five classes."""
+    many = all(figures["top5"] is not None for _, figures in rows)
+    head = (corner, "top-1", "top-1 error", *(("top-5 error",) if many else ()), "loss")
+    cells = [
+        [
+            split, percent(figures["top1"]), percent(1 - figures["top1"]),
+            *([percent(1 - figures["top5"])] if many else []), number(figures["loss"]),
+        ]
+        for split, figures in rows
+    ]  # fmt: skip
+    columns(console, head, cells, text=(corner,))
 
 
-def _cell(name: str, value: Any) -> str:  # noqa: ANN401 - any value of a listing
+def _devices(device: dict[str, Any]) -> str:
+    """1 cpu (2 threads); GPUs 0, 1 (NVIDIA H200); 2 nodes of 4 gpu."""
+    devices = device["devices"]
+    local = f"{devices} {device['accelerator']}"
+    if not isinstance(devices, int):
+        local = f"{device['accelerator']} {', '.join(map(str, devices))}"
+    nodes = f"{device['num_nodes']} nodes of " if device["num_nodes"] > 1 else ""
+    return f"{nodes}{local} ({device['name']})"
+
+
+def _cell(name: str, value: Any) -> str:
     if value is None:
-        return "null" if "." in name else "–"
+        return "–"
     if name == "input":
         return shape(value)
     if name in ("params", "macs"):
         return count(value)
     if name in ("val_top1", "test_top1"):
         return percent(value)
+    return str(value)
+
+
+def _value(value: Any) -> str:
+    """A value as it is typed on the command line."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower().replace("none", "null")
     return str(value)
 
 

@@ -39,9 +39,3 @@ def number(value: float) -> str:
 def shape(sizes: tuple[int, ...] | list[int]) -> str:
     """(1, 32, 32) -> 1×32×32."""
     return "×".join(str(size) for size in sizes)
-
-
-def short(value: object, width: int) -> str:
-    """Text cut to `width` with an ellipsis, so that a table row never wraps."""
-    text = str(value)
-    return text if len(text) <= width else text[: width - 1] + "…"

@@ -83,8 +83,8 @@ class LiveBar(PlainLines):
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs: Any,  # noqa: ANN401 - Lightning's signature
-        batch: Any,  # noqa: ANN401
+        outputs: Any,
+        batch: Any,
         batch_idx: int,
     ) -> None:
         """Move the bar, at most ten times a second; no figure is read from the device here."""
@@ -120,7 +120,7 @@ def last_record(trainer: pl.Trainer) -> Mapping[str, float]:
 
 
 def epoch_line(record: Mapping[str, float], plan: Plan, best: float) -> str:
-    """epoch 3/30  step 1170  loss 0.812  top1 70.11 %  val/top1 71.30 % (best 71.30 %)  1,840 img/s."""
+    """One epoch in one line: `epoch 3/30  step 1170  loss 0.812  …  1,840 img/s`."""
     width = len(str(plan.epochs))
     return (
         f"epoch {int(record['epoch']):{width}}/{plan.epochs}  "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -71,17 +70,17 @@ class Classify(pl.LightningModule):
         assert self.configure is not None
         return self.configure(self.parameters())
 
-    def training_step(self, batch: Batch, *_: Any) -> Tensor:
+    def training_step(self, batch: Batch, _: int) -> Tensor:
         """The mean loss of one batch."""
         return self._measure("train", batch)[0]
 
-    def validation_step(self, batch: Batch, *_: Any) -> None:
+    def validation_step(self, batch: Batch, _: int) -> None:
         """Count one batch."""
         self._measure("val", batch)
 
-    def test_step(self, batch: Batch, *_: Any) -> None:
+    def test_step(self, batch: Batch, _: int) -> None:  # noqa: PT019 - a hook of Lightning
         """Count one batch, by class too."""
-        _, logits = self._measure("test", batch)
+        logits = self._measure("test", batch)[1]
         counted = multiclass_confusion_matrix(logits.argmax(1), batch[1], self.classes)
         self.confusion = self.confusion.to(counted.device) + counted
 
@@ -103,7 +102,8 @@ class Classify(pl.LightningModule):
         if "train" in self.tallies:
             self._settle("train")
         self._settle("val")
-        self.log("val/top1", self.figures["val"]["top1"], logger=False)  # for the plateau schedule
+        top1 = self.figures["val"]["top1"]
+        self.log("val/top1", top1, logger=False, sync_dist=True)  # for the plateau schedule
 
     def on_test_epoch_end(self) -> None:
         """Settle the figures of the test."""

@@ -41,8 +41,8 @@ class EpochRecord(pl.Callback):
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs: Any,  # noqa: ANN401 - Lightning's signature
-        batch: Any,  # noqa: ANN401
+        outputs: Any,
+        batch: Any,
         batch_idx: int,
     ) -> None:
         """Let Lightning validate also where max_steps ends the run within an epoch."""
@@ -71,7 +71,9 @@ class EpochRecord(pl.Callback):
         for name in ("train/loss", "val/loss"):
             if not math.isfinite(record[name]):
                 text = f"{name} is {record[name]} after epoch {record['epoch']}"
-                raise TrainingError(text, "a lower learning rate: optimizer.lr=…, or trainer.clip=1")
+                raise TrainingError(
+                    text, "a lower learning rate: optimizer.lr=…, or trainer.clip=1"
+                )
 
 
 class Checkpoints(pl.Callback):
@@ -108,11 +110,14 @@ class Checkpoints(pl.Callback):
         better = self.best is None or score > self.best
         if better:
             self.best = score
-        trainer.save_checkpoint(self.folder / LAST, weights_only=False)  # False: also what resuming needs
+        trainer.save_checkpoint(
+            self.folder / LAST, weights_only=False
+        )  # False: also what resuming needs
         if better and trainer.is_global_zero:
             beside = self.folder / f".{BEST}"
             shutil.copyfile(self.folder / LAST, beside)
             beside.replace(self.folder / BEST)
+        trainer.strategy.barrier()  # no process may read best.ckpt before it is there
 
 
 class AtomicIO(TorchCheckpointIO):
@@ -122,7 +127,10 @@ class AtomicIO(TorchCheckpointIO):
     """
 
     def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None  # noqa: ANN401 - Lightning's signature
+        self,
+        checkpoint: dict[str, Any],
+        path: str | Path,
+        storage_options: Any = None,
     ) -> None:
         """Save, whole or not at all. Raises RunError if the folder is full or read-only."""
         place = Path(path)

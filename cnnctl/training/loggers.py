@@ -49,13 +49,11 @@ class CsvLogger(Logger):
         except OSError as wrong:
             raise RunError(f"cannot write {self.file}: {wrong.strerror}") from wrong
 
-    def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None:  # noqa: ANN401 - Lightning's signature
+    def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None:
         """Nothing: config.yaml has them."""
 
 
-def build(
-    logger: schema.Logger, run: Path, config: dict[str, Any]
-) -> list[Logger]:
+def build(logger: schema.Logger, run: Path, config: dict[str, Any]) -> list[Logger]:
     """metrics.csv, and what the group `logger` asks for."""
     loggers: list[Logger] = [CsvLogger(run)]
     if isinstance(logger, schema.Wandb) and int(os.environ.get("LOCAL_RANK", "0")) == 0:

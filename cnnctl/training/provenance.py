@@ -11,7 +11,7 @@ from importlib import metadata
 import torch
 
 from cnnctl import __version__
-from cnnctl.plan import Device
+from cnnctl.devices import Device
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy")
 

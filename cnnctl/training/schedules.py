@@ -19,7 +19,9 @@ from cnnctl.plan import Plan
 Shape = Callable[[int], float]
 
 
-def build(schedule: schema.Schedule, optimizer: Optimizer, plan: Plan) -> list[LRSchedulerConfigType]:
+def build(
+    schedule: schema.Schedule, optimizer: Optimizer, plan: Plan
+) -> list[LRSchedulerConfigType]:
     """The schedule as Lightning wants it: one entry, or two for a plateau with a warm-up."""
     if isinstance(schedule, schema.Plateau):
         return _plateau(schedule, optimizer, plan.warmup_steps)

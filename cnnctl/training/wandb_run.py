@@ -46,7 +46,7 @@ def start(logger: schema.Wandb, run: Path, config: dict[str, Any]) -> WandbLogge
     return WandbLogger(experiment=experiment)
 
 
-def settle(wanted: str) -> Any:  # noqa: ANN401 - one of wandb's own mode names
+def settle(wanted: str) -> Any:
     """`online` or `offline` for auto; $WANDB_MODE wins, as it does in wandb itself."""
     given = os.environ.get("WANDB_MODE")
     if given:

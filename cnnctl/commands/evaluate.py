@@ -1,0 +1,117 @@
+"""cnnctl evaluate: a run's best (or last, or any) checkpoint on one of its splits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cnnctl import runs
+from cnnctl.commands import Call
+from cnnctl.commands.settle import settle
+from cnnctl.config import compose, preflight, schema
+from cnnctl.config.overrides import key_of, quoted
+from cnnctl.config.read import read
+from cnnctl.errors import DataError, Problem, UsageError
+from cnnctl.report.result import Result
+
+if TYPE_CHECKING:
+    from cnnctl.weights import Checkpoint
+
+FROM_RUN = ("data", "hardware", "outputs")  # what may be changed of the run's configuration
+
+
+def run(call: Call) -> Result:
+    """Measure; raises RunError, CheckpointError, DataError or ConfigError before it starts."""
+    if len(call.targets) != 1:
+        hint = "cnnctl evaluate latest, or see: cnnctl list runs"
+        raise UsageError(f"evaluate takes one run, got {len(call.targets)}", hint)
+    target = Path(call.targets[0])
+    own, of_run, unknown = _sorted_out([quoted(override) for override in call.overrides])
+    folder = None if target.is_file() else runs.find(call.targets[0], _outputs(of_run))
+    with compose.opened(compose.extra_dirs(call.flags)):
+        config, problems = compose.compose("evaluate", own)
+        evaluate, found = read(schema.Evaluate, config)
+        problems = preflight.merge([*problems, *unknown], found)
+        preflight.require(problems)
+        assert evaluate is not None
+        file = target if folder is None else _checkpoint(folder, evaluate.checkpoint)
+        base, problems = compose.replay(_on_one_device(_saved(folder, file)), of_run)
+    return Result("evaluated", _measure(base, of_run, problems, evaluate.split, folder, file))
+
+
+def _measure(  # noqa: PLR0913 - what a measurement depends on
+    config: dict[str, Any],
+    overrides: list[str],
+    problems: list[Problem],
+    split: str,
+    folder: Path | None,
+    file: Path,
+) -> dict[str, Any]:
+    train, spec = settle(config, overrides, problems)
+    from cnnctl import data, devices, nets, weights
+    from cnnctl.training import trainer
+
+    checkpoint = weights.read(file)
+    source = data.load(train.data)
+    _same_classes(checkpoint, source.classes)
+    if split not in source.splits:
+        has = ", ".join(source.splits)
+        raise DataError(f"{train.data.name} has no split '{split}', only {has}")
+    device = devices.settle(train.hardware)
+    if device.world > 1:
+        raise UsageError(f"evaluate uses one device, got {device.world}", "hardware.devices=1")
+    shape = (train.data.channels, train.data.size, train.data.size)
+    net = nets.build(spec, num_classes=len(source.classes), shape=shape)
+    weights.load(net, checkpoint)
+    figures = trainer.measure(net, source, train, split, device)
+    return {"run": str(folder or file), "checkpoint": str(file), "split": split, **figures}
+
+
+def _sorted_out(overrides: list[str]) -> tuple[list[str], list[str], list[Problem]]:
+    """Overrides of evaluate itself, those of the run's configuration, and the others."""
+    own, of_run, unknown = [], [], []
+    for override in overrides:
+        section = key_of(override).partition(".")[0]
+        if section in FROM_RUN:
+            of_run.append(override)
+        elif section in schema.Train.__dataclass_fields__:
+            text = f"'{override}' has no effect on an evaluation: the run has its own {section}"
+            unknown.append(Problem(text, f"change {', '.join(FROM_RUN)} only", key_of(override)))
+        else:
+            own.append(override)
+    return own, of_run, unknown
+
+
+def _outputs(overrides: list[str]) -> str:
+    """Where runs are looked for by name."""
+    given = [text.partition("=")[2] for text in overrides if key_of(text) == "outputs"]
+    return given[-1].strip("'\"") if given else "outputs"
+
+
+def _checkpoint(folder: Path, name: str) -> Path:
+    """The names best and last mean files in the run; anything else is a file."""
+    return folder / runs.CHECKPOINTS / f"{name}.ckpt" if name in ("best", "last") else Path(name)
+
+
+def _saved(folder: Path | None, file: Path) -> dict[str, Any]:
+    """The configuration of the run, or of the checkpoint where no run is given."""
+    if folder is not None:
+        return runs.read_config(folder / runs.CONFIG)
+    from cnnctl import weights
+
+    return weights.read(file).config
+
+
+def _on_one_device(config: dict[str, Any]) -> dict[str, Any]:
+    """The saved configuration for one device: however many trained the net, one measures it."""
+    hardware = {**config.get("hardware", {}), "devices": 1, "num_nodes": 1, "strategy": "auto"}
+    return {**config, "hardware": hardware}
+
+
+def _same_classes(checkpoint: Checkpoint, classes: tuple[str, ...]) -> None:
+    """A net's outputs mean the classes it was trained on, in their order."""
+    if checkpoint.classes != classes:
+        trained, given = ", ".join(checkpoint.classes[:5]), ", ".join(classes[:5])
+        text = f"the net knows {len(checkpoint.classes)} classes ({trained}, …)"
+        text += f", the data has {len(classes)} ({given}, …)"
+        raise DataError(text, "evaluate on data with the same classes")

@@ -1,0 +1,82 @@
+"""cnnctl VERB --help: usage, flags, groups with their options, keys with type and meaning."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+
+from cnnctl.commands import COMMON, FLAG, SHORT, VERBS
+from cnnctl.config import paths, schema
+from cnnctl.config.read import kind
+
+GROUPS = ("model", "data", "augment", "optimizer", "schedule", "hardware", "logger", "recipe")
+COMPOSES: dict[str, type] = {
+    "train": schema.Train,
+    "show": schema.Train,
+    "evaluate": schema.Evaluate,
+}
+
+
+def page(name: str) -> str:
+    """The help of one verb."""
+    verb = VERBS[name]
+    parts = [f"usage: {verb.usage}", f"{verb.summary}.", verb.about, _flags(name)]
+    if name in COMPOSES:
+        parts += (
+            [_groups(), _keys(COMPOSES[name])] if name != "evaluate" else [_keys(COMPOSES[name])]
+        )
+    return "\n\n".join(part for part in parts if part)
+
+
+def _flags(name: str) -> str:
+    short = {flag: letter for letter, flag in SHORT.items()}
+    rows = [
+        (", ".join(filter(None, (short.get(flag), flag))) + (" …" if takes != FLAG else ""), text)
+        for flag, (takes, text) in {**VERBS[name].flags, **COMMON}.items()
+    ]
+    return _table("flags", rows)
+
+
+def _groups() -> str:
+    files = paths.config_files()
+    return _table("groups", [(group, ", ".join(sorted(files.get(group, {})))) for group in GROUPS])
+
+
+def _keys(cls: type) -> str:
+    """Every key with its type, its meaning and its limits; variants of a section once each."""
+    rows: list[tuple[str, str]] = []
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        variants = field.metadata.get("variants")
+        if variants:
+            common = {item.name for item in dataclasses.fields(hints[field.name])}
+            rows += _section(field.name, hints[field.name], set())
+            for name, variant in variants.items():
+                rows += _section(field.name, variant, common, f"{name}: ")
+        elif dataclasses.is_dataclass(hints[field.name]):
+            rows += _section(field.name, typing.cast("type", hints[field.name]), set())
+        elif field.name == "model":
+            rows.append(("model.…", f"{field.metadata['help']}; see: cnnctl show model=NAME"))
+        else:
+            rows.append((field.name, _meaning(field, hints[field.name])))
+    return _table("keys", rows)
+
+
+def _section(prefix: str, cls: type, without: set[str], of: str = "") -> list[tuple[str, str]]:
+    hints = typing.get_type_hints(cls)
+    return [
+        (f"{prefix}.{field.name}", of + _meaning(field, hints[field.name]))
+        for field in dataclasses.fields(cls)
+        if field.name not in without and field.name != "name"
+    ]
+
+
+def _meaning(field: dataclasses.Field[typing.Any], hint: object) -> str:
+    words = {"min": "at least", "max": "at most", "above": "above", "below": "below"}
+    limits = [f"{words[name]} {field.metadata[name]}" for name in words if name in field.metadata]
+    return f"{field.metadata['help']} [{', '.join([kind(hint), *limits])}]"
+
+
+def _table(title: str, rows: list[tuple[str, str]]) -> str:
+    width = max(len(name) for name, _ in rows)
+    return "\n".join([f"{title}:", *(f"  {name:<{width}}  {text}" for name, text in rows)])

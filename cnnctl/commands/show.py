@@ -1,0 +1,19 @@
+"""cnnctl show: the composed configuration and, per key, the file or override that set it."""
+
+from __future__ import annotations
+
+from cnnctl.commands import Call
+from cnnctl.config import compose, preflight, provenance
+from cnnctl.config.overrides import quoted
+from cnnctl.report.result import Result
+
+
+def run(call: Call) -> Result:
+    """Compose and check as `train` would, then tell where each value came from."""
+    overrides = [quoted(override) for override in call.overrides]
+    with compose.opened(compose.extra_dirs(call.flags)):
+        config, problems = compose.compose("train", overrides)
+        _, problems = preflight.check(config, problems)
+        preflight.require(problems)
+        source = provenance.sources("train", overrides)
+    return Result("keys", {"keys": provenance.rows(config, source)})

@@ -1,0 +1,83 @@
+"""What this machine has to run on: `auto` settled, and what does not fit refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from cnnctl.config import schema
+from cnnctl.errors import ConfigError, Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """What a run runs on: Lightning's words, with `auto` settled."""
+
+    accelerator: str
+    devices: int | tuple[int, ...]
+    num_nodes: int
+    precision: str
+    strategy: str
+    name: str
+
+    @property
+    def local(self) -> int:
+        """Processes on each machine, one per device."""
+        return self.devices if isinstance(self.devices, int) else len(self.devices)
+
+    @property
+    def world(self) -> int:
+        """Processes that train together."""
+        return self.local * self.num_nodes
+
+
+def settle(hardware: schema.Hardware) -> Device:
+    """The device that `hardware` means on this machine. Raises ConfigError if it has none."""
+    gpus = torch.cuda.device_count()
+    mps = torch.backends.mps.is_available()
+    accelerator = hardware.accelerator
+    if accelerator == "auto":
+        accelerator = "gpu" if gpus else "mps" if mps else "cpu"
+    there = {"cpu": 1, "gpu": gpus, "mps": int(mps)}[accelerator]
+    devices = there if hardware.devices == "auto" else hardware.devices
+    assert not isinstance(devices, str)
+    problems = _refused(hardware, accelerator, devices, there)
+    if problems:
+        raise ConfigError(problems)
+    threads = f"{torch.get_num_threads()} threads"
+    return Device(
+        accelerator=accelerator, devices=devices, num_nodes=hardware.num_nodes,
+        precision=hardware.precision, strategy=hardware.strategy,
+        name=torch.cuda.get_device_name(0) if accelerator == "gpu" else threads,
+    )  # fmt: skip
+
+
+def _refused(
+    hardware: schema.Hardware, accelerator: str, devices: int | tuple[int, ...], there: int
+) -> list[Problem]:
+    if there == 0:
+        text = f"hardware.accelerator={accelerator}, but torch sees no such device here"
+        return [Problem(text, "use hardware=cpu", "hardware.accelerator")]
+    problems = []
+    highest = devices if isinstance(devices, int) else max(devices, default=-1) + 1
+    if accelerator != "cpu" and not 1 <= highest <= there:
+        given = devices if isinstance(devices, int) else list(devices)
+        text = f"hardware.devices={given} does not fit this machine: it has {there} {accelerator}"
+        problems.append(Problem(text, f"hardware.devices={there} or fewer", "hardware.devices"))
+    instead = _instead(accelerator, hardware.precision)
+    if instead:
+        text = f"hardware.precision={hardware.precision} does not work on this {accelerator}"
+        problems.append(Problem(text, f"use {instead}", "hardware.precision"))
+    return problems
+
+
+def _instead(accelerator: str, precision: str) -> str | None:
+    """What to use instead of a precision that the device lacks; None if it has it."""
+    if accelerator == "cpu" and precision in ("16-mixed", "16-true"):
+        return "32-true or bf16-mixed"
+    if accelerator == "mps" and precision == "64-true":
+        return "32-true"
+    if accelerator == "gpu" and precision.startswith("bf16") and not torch.cuda.is_bf16_supported():
+        return precision.replace("bf16", "16")
+    return None

@@ -1,0 +1,52 @@
+"""Tables that fit the terminal: one column gives way with an ellipsis, no row is wrapped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+GAP = 2  # columns between two cells: the padding, and the divider that the box adds
+
+
+def pairs(console: Console, rows: Sequence[tuple[str, str]]) -> None:
+    """Names beside their values."""
+    table = Table.grid(padding=(0, GAP))
+    table.add_column(style="bold", no_wrap=True, min_width=max(len(name) for name, _ in rows))
+    table.add_column(no_wrap=True, overflow="ellipsis")
+    for name, value in rows:
+        table.add_row(name, value)
+    console.print(table)
+
+
+def columns(
+    console: Console,
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    text: Sequence[str] = (),
+    gives: Sequence[str] = (),
+) -> None:
+    """A table with a rule under its head.
+
+    Columns named in `text` stand left, the others right as numbers do. Where the terminal
+    is too narrow, the columns in `gives` are shortened, the first of them first.
+    """
+    widths = {
+        name: max(len(cell) for cell in cells)
+        for name, *cells in zip(head, head, *rows, strict=True)
+    }
+    excess = sum(widths.values()) + GAP * len(head) - console.width
+    for name in gives:
+        cut = max(0, min(excess, widths[name] - len(name)))
+        widths[name] -= cut
+        excess -= cut
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0))
+    for name in head:
+        side = "left" if name in text else "right"
+        table.add_column(name, justify=side, no_wrap=True, overflow="ellipsis", width=widths[name])
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
