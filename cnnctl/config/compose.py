@@ -20,7 +20,7 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, OverrideParseException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -84,8 +84,7 @@ def compose(root: str, overrides: Sequence[str]) -> tuple[dict[str, Any], list[P
     try:
         cfg, problems = _compose(root, overrides), []
     except (HydraException, OmegaConfBaseException):
-        good, problems = _survivors(root, overrides)
-        cfg = _compose(root, good)
+        cfg, problems = _without_faults(root, overrides)
     except yaml.MarkedYAMLError as broken:
         raise ConfigError([diagnose.broken_yaml(broken)]) from broken
     return _resolved(cfg, problems)
@@ -190,32 +189,59 @@ def _resolved(cfg: DictConfig, problems: list[Problem]) -> tuple[dict[str, Any],
     return config, problems  # pyright: ignore[reportReturnType] - keys of a config are text
 
 
-def _survivors(root: str, overrides: Sequence[str]) -> tuple[list[str], list[Problem]]:
-    """The overrides that compose, group choices first, and a problem for each other one.
+def _without_faults(root: str, overrides: Sequence[str]) -> tuple[DictConfig, list[Problem]]:
+    """What composes without the faulty overrides, and a problem for each of those.
 
-    Keys of a group whose choice failed are left out in silence: which of them exist cannot
-    be known before the choice is mended.
+    Group choices come first, since they decide which keys there are. Keys of a group whose
+    choice failed are left out in silence: whether they are right is not known yet. Composing
+    is the slow part, so a mistyped key is found by looking, and only an override that Hydra
+    refuses for another reason is searched by trying one after the other.
     """
     loader = GlobalHydra.instance().config_loader()
     read, problems = parse(loader, overrides)
-    good: list[str] = []
-    failed: set[str] = set()
-    for one in sorted(read, key=lambda one: not loader.get_group_options(one.key_or_group)):
-        text = one.input_line or ""
-        if one.key_or_group.partition(".")[0] in failed:
+    choices = [one for one in read if loader.get_group_options(one.key_or_group)]
+    good, failed = _tried(root, [], choices, problems)
+    cfg = _compose(root, good)
+    known = list(diagnose.keys(cfg))
+    rest = []
+    for one in read:
+        name = one.key_or_group
+        if one in choices or name.partition(".")[0] in failed:
             continue
+        if name in known or one.type is not OverrideType.CHANGE or one.is_hydra_override():
+            rest.append(one)
+        else:
+            groups = [group for group in loader.list_groups("") if group != "hydra"]
+            problems.append(diagnose.unknown_key(name, [*known, *groups]))
+    if not rest:
+        return cfg, problems
+    try:
+        return _compose(root, [*good, *(one.input_line or "" for one in rest)]), problems
+    except (HydraException, OmegaConfBaseException):
+        good, _ = _tried(root, good, rest, problems)
+        return _compose(root, good), problems
+
+
+def _tried(
+    root: str, good: Sequence[str], more: Sequence[Override], problems: list[Problem]
+) -> tuple[list[str], set[str]]:
+    """`good` and those of `more` that compose; the names of the others, with their problems."""
+    loader = GlobalHydra.instance().config_loader()
+    kept, failed = list(good), set[str]()
+    for one in more:
+        text = one.input_line or ""
         try:
-            _compose(root, [*good, text])
+            _compose(root, [*kept, text])
         except (HydraException, OmegaConfBaseException) as wrong:
-            known = list(diagnose.keys(_compose(root, good)))
+            known = list(diagnose.keys(_compose(root, kept)))
             problems.append(diagnose.refused(wrong, one, known, loader))
             failed.add(one.key_or_group)
         except yaml.MarkedYAMLError as broken:
             problems.append(diagnose.broken_yaml(broken))
             failed.add(one.key_or_group)
         else:
-            good.append(text)
-    return good, problems
+            kept.append(text)
+    return kept, failed
 
 
 def _replace_section(cfg: DictConfig, group: str, option: object) -> None:

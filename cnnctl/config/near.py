@@ -28,20 +28,26 @@ def distance(given: str, known: str) -> int:
 def nearest(given: str, known: Iterable[str]) -> str | None:
     """The known word closest to `given`, or None if none is near enough.
 
-    Near enough is one edit for every three letters, and at least one. Equal distances are
-    settled by the longer common beginning, then by the alphabet, so the answer is stable.
+    Near enough is one edit for every three letters behind the common beginning, and at
+    least one: behind `optimizer.` a wrong `lrr` is near `lr`, a wrong `betas` is not.
+    Equal distances are settled by the longer common beginning, then by the alphabet. If
+    nothing is near, a key that ends in the given word is meant: `lr` is `optimizer.lr`,
+    `epochs` is `trainer.max_epochs`.
     """
 
     def rank(word: str) -> tuple[int, int, str]:
-        same = next(
-            (i for i, (a, b) in enumerate(zip(given, word, strict=False)) if a != b), len(given)
-        )
+        pairs = zip(given, word, strict=False)
+        same = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(given), len(word)))
         return distance(given.lower(), word.lower()), -same, word
 
-    best = min(known, key=rank, default=None)
-    if best is None or rank(best)[0] > max(1, len(given) // 3):
-        return None
-    return best
+    words = list(known)
+    best = min(words, key=rank, default=None)
+    if best is not None:
+        edits, beginning, _ = rank(best)
+        if edits <= max(1, (len(given) + beginning) // 3):
+            return best
+    endings = (f".{given}", f"_{given}")
+    return min((word for word in words if word.endswith(endings)), key=len, default=None)
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str | None:
