@@ -51,7 +51,7 @@ def options(group: str, extra: list[Path] | None = None) -> list[dict[str, Any]]
 def header(file: Path) -> str:
     """The first sentence of the comment at the top of a YAML file."""
     lines = []
-    for line in file.read_text(encoding="utf-8").splitlines():
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
         if not line.startswith("#"):
             break
         text = line.removeprefix("#").strip()

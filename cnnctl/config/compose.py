@@ -31,6 +31,7 @@ from cnnctl.config import diagnose, paths
 from cnnctl.errors import ConfigError, Problem, UsageError
 
 VERSION_BASE = "1.3"
+FAULTS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)  # of model=5
 _extra_dirs: list[Path] = []
 
 
@@ -83,10 +84,11 @@ def compose(root: str, overrides: Sequence[str]) -> tuple[dict[str, Any], list[P
     """
     try:
         cfg, problems = _compose(root, overrides), []
-    except (HydraException, OmegaConfBaseException):
-        cfg, problems = _without_faults(root, overrides)
-    except yaml.MarkedYAMLError as broken:
-        raise ConfigError([diagnose.broken_yaml(broken)]) from broken
+    except FAULTS:
+        try:
+            cfg, problems = _without_faults(root, overrides)
+        except FAULTS as wrong:  # an edited file of the product itself
+            raise ConfigError([diagnose.broken(wrong, root)]) from wrong
     return _resolved(cfg, problems)
 
 
@@ -101,14 +103,14 @@ def replay(base: dict[str, Any], overrides: Sequence[str]) -> tuple[dict[str, An
     for override in sorted(read, key=lambda one: not loader.get_group_options(one.key_or_group)):
         name = override.key_or_group
         try:
-            if loader.get_group_options(name):
-                _replace_section(cfg, name, override.value())
-            elif override.is_delete() or override.is_add() or override.is_force_add():
+            if override.is_delete() or override.is_add() or override.is_force_add():
                 problems.append(Problem(f"'{override.input_line}' changes the keys of a saved run"))
+            elif loader.get_group_options(name):
+                _replace_section(cfg, name, override.value())
             else:
                 OmegaConf.set_struct(cfg, True)  # noqa: FBT003 - omegaconf's own signature
                 OmegaConf.update(cfg, name, override.value(), merge=True)
-        except (HydraException, OmegaConfBaseException) as wrong:
+        except FAULTS as wrong:
             problems.append(diagnose.refused(wrong, override, list(diagnose.keys(cfg)), loader))
     return _resolved(cfg, problems)
 
@@ -183,8 +185,8 @@ def _resolved(cfg: DictConfig, problems: list[Problem]) -> tuple[dict[str, Any],
     ]
     for name in missing:
         OmegaConf.update(cfg, name, None)
-    HydraConfig.instance().cfg = None
     config = OmegaConf.to_container(cfg, resolve=True)
+    HydraConfig.instance().cfg = None
     assert isinstance(config, dict)
     return config, problems  # pyright: ignore[reportReturnType] - keys of a config are text
 
@@ -217,7 +219,7 @@ def _without_faults(root: str, overrides: Sequence[str]) -> tuple[DictConfig, li
         return cfg, problems
     try:
         return _compose(root, [*good, *(one.input_line or "" for one in rest)]), problems
-    except (HydraException, OmegaConfBaseException):
+    except FAULTS:
         good, _ = _tried(root, good, rest, problems)
         return _compose(root, good), problems
 
@@ -232,12 +234,9 @@ def _tried(
         text = one.input_line or ""
         try:
             _compose(root, [*kept, text])
-        except (HydraException, OmegaConfBaseException) as wrong:
+        except FAULTS as wrong:
             known = list(diagnose.keys(_compose(root, kept)))
             problems.append(diagnose.refused(wrong, one, known, loader))
-            failed.add(one.key_or_group)
-        except yaml.MarkedYAMLError as broken:
-            problems.append(diagnose.broken_yaml(broken))
             failed.add(one.key_or_group)
         else:
             kept.append(text)

@@ -8,18 +8,23 @@ from collections.abc import Iterator, Sequence
 import yaml
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override
-from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 
 from cnnctl.config.near import did_you_mean
 from cnnctl.config.read import show
 from cnnctl.errors import Problem
 
+OPAQUE = re.compile(r"LexerNoViableAltException: .*")
+UNREADABLE = (yaml.YAMLError, UnicodeDecodeError)
+
 
 def first_line(wrong: object) -> str:
-    """The first line of an exception's text."""
-    lines = str(wrong).strip().splitlines()
-    return lines[0] if lines else type(wrong).__name__
+    """The first line of an exception's text, or of its cause's if it has none of its own."""
+    cause = getattr(wrong, "__cause__", None)
+    lines = (str(wrong).strip() or str(cause or "")).splitlines()
+    if not lines:
+        return type(wrong).__name__
+    return OPAQUE.sub("a quote that is not closed, or a sign that no key has", lines[0])
 
 
 def keys(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
@@ -39,11 +44,19 @@ def refused(
 ) -> Problem:
     """Why Hydra refused an override; `known` are the keys that there are."""
     name, value = override.key_or_group, override.value()
-    options = loader.get_group_options(name)
-    if isinstance(wrong, MissingConfigException) and options:
-        text = f"no '{value}' in group '{name}'; available: {', '.join(sorted(options))}"
+    options = loader.get_group_options(name) if name else []
+    if isinstance(wrong, UNREADABLE):
+        return broken(wrong, override.input_line or name)
+    if override.is_sweep_override():
+        text = f"'{override.input_line}' gives several values"
+        return Problem(text, "cnnctl train -m runs each; a list is written [1,2]", name)
+    if override.is_add() and name in known:
+        return Problem(f"'{override.input_line}' adds a key that is there", "leave out the +", name)
+    if options and str(value) not in options and not isinstance(value, dict):
+        given = value if isinstance(value, str) else show(value)
+        text = f"no '{given}' in group '{name}'; available: {', '.join(sorted(options))}"
         return Problem(text, did_you_mean(str(value), options), name)
-    if name in known:
+    if options or name in known:
         text = f"{name} cannot be set to {show(value)}: {first_line(wrong)}"
         return Problem(text, key=name)
     groups = [group for group in loader.list_groups("") if group != "hydra"]
@@ -67,8 +80,14 @@ def unresolved(cfg: DictConfig, name: str, wrong: Exception, known: Sequence[str
     return Problem(f"{name}: cannot resolve '{text}'{reason}", hint, name)
 
 
-def broken_yaml(broken: yaml.MarkedYAMLError) -> Problem:
-    """The file and line of a YAML file that cannot be parsed."""
-    mark = broken.problem_mark or broken.context_mark
-    place = f"{mark.name}:{mark.line + 1}" if mark else "a configuration file"
-    return Problem(f"{place}: not valid YAML: {broken.problem or broken.context}")
+def broken(wrong: Exception, place: str) -> Problem:
+    """What is wrong with a configuration file; `place` stands where its name is not known."""
+    reason = first_line(wrong)
+    if isinstance(wrong, yaml.MarkedYAMLError):
+        mark = wrong.problem_mark or wrong.context_mark
+        place = f"{mark.name}:{mark.line + 1}" if mark else place
+        reason = wrong.problem or wrong.context or reason
+    elif isinstance(wrong, yaml.reader.ReaderError):
+        place = str(wrong.name)
+    invalid = "not valid YAML: " if isinstance(wrong, UNREADABLE) else ""
+    return Problem(f"{place}: {invalid}{reason}")

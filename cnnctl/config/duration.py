@@ -21,7 +21,7 @@ class Duration:
 
         Raises ValueError, saying what is allowed.
         """
-        if text == 0:
+        if text == 0 and not isinstance(text, bool):
             return cls(0, "steps")
         match = FORM.fullmatch(text) if isinstance(text, str) else None
         if match is None:

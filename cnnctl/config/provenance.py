@@ -32,7 +32,7 @@ def sources(root: str, overrides: Sequence[str]) -> dict[str, str]:
     parsed, _ = compose.parse(loader, overrides)
     for override in parsed:
         if not loader.get_group_options(override.key_or_group):
-            for name in _below(override.key_or_group, source):
+            for name, _ in _leaves({override.key_or_group: override.value()}, ""):
                 source[name] = f"command line: {override.input_line}"
     return source
 
@@ -43,10 +43,6 @@ def rows(config: dict[str, Any], source: dict[str, str]) -> list[dict[str, Any]]
         {"key": name, "value": value, "source": source.get(name, "?")}
         for name, value in _leaves(config, "")
     ]
-
-
-def _below(name: str, known: dict[str, str]) -> list[str]:
-    return [name, *(other for other in known if other.startswith(f"{name}."))]
 
 
 def _leaves(section: dict[str, Any], prefix: str) -> list[tuple[str, Any]]:

@@ -76,9 +76,10 @@ def _field(
 ) -> Any:
     variants = field.metadata.get("variants")
     if variants is not None and isinstance(value, dict):
-        chosen = variants.get(value.get("name"))
+        name = value.get("name")
+        chosen = variants.get(name) if isinstance(name, str) else None
         if chosen is None:
-            problems.append(_not_one_of(f"{path}.name", value.get("name"), variants))
+            problems.append(_not_one_of(f"{path}.name", name, variants))
             return None
         return _section(chosen, value, path, problems)
     if dataclasses.is_dataclass(hint) and hint is not Duration:
@@ -91,14 +92,12 @@ def _field(
         else:
             problems.append(Problem(f"{path} must be {wrong}, got {show(value)}", key=path))
         return None
-    for name, (fits, words) in _LIMITS.items():
-        if name in field.metadata and not _every(
-            typed, lambda v, f=fits, n=name: f(v, field.metadata[n])
+    for bound, (fits, words) in _LIMITS.items():
+        if bound in field.metadata and not _every(
+            typed, lambda v, f=fits, b=bound: f(v, field.metadata[b])
         ):
-            limit = field.metadata[name]
-            problems.append(
-                Problem(f"{path} must be {words} {limit:g}, got {show(value)}", key=path)
-            )
+            limit = field.metadata[bound]
+            problems.append(Problem(f"{path} must be {words} {limit}, got {show(value)}", key=path))
     return typed
 
 
@@ -153,6 +152,8 @@ def kind(hint: Any) -> str:
         return _alternatives(args)
     if origin is tuple:
         return f"a list of {'' if args[-1] is Ellipsis else f'{len(args)} '}{_PLURALS[args[0]]}"
+    if origin is dict:
+        return "a section"
     return _NAMES[hint]
 
 
@@ -178,4 +179,4 @@ def _every(value: Any, holds: typing.Callable[[Any], bool]) -> bool:
 def _not_one_of(path: str, value: Any, options: typing.Iterable[Any]) -> Problem:
     names = [str(option) for option in options]
     text = f"{path} must be {_alternatives(names)}, got {show(value)}"
-    return Problem(text, did_you_mean(str(value), names), path)
+    return Problem(text, did_you_mean(value, names) if isinstance(value, str) else None, path)

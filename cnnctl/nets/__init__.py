@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from cnnctl.config.near import did_you_mean
-from cnnctl.config.read import read
+from cnnctl.config.read import read, show
 from cnnctl.errors import Problem
 from cnnctl.nets.lenet import LeNet
 from cnnctl.nets.mlp import Mlp
@@ -22,11 +22,11 @@ FAMILIES: dict[str, type[LeNet | Mlp]] = {"lenet": LeNet, "mlp": Mlp}
 
 def read_spec(model: dict[str, Any]) -> tuple[Spec | None, list[Problem]]:
     """The section `model` of a configuration as its family's Spec, or every problem in it."""
-    family = FAMILIES.get(model.get("family", ""))
+    given = model.get("family")
+    family = FAMILIES.get(given) if isinstance(given, str) else None
     if family is None:
-        text = f"model.family must be one of {', '.join(FAMILIES)}, got '{model.get('family')}'"
-        hint = did_you_mean(str(model.get("family")), FAMILIES)
-        return None, [Problem(text, hint, "model.family")]
+        text = f"model.family must be one of {', '.join(FAMILIES)}, got {show(given)}"
+        return None, [Problem(text, did_you_mean(str(given), FAMILIES), "model.family")]
     return read(family.Spec, model, "model")
 
 

@@ -9,11 +9,13 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torchmetrics.classification import MulticlassCalibrationError
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 Batch = tuple[Tensor, Tensor]
 Configure = Callable[[Iterator[nn.Parameter]], OptimizerLRScheduler]
 TOP = 5
+BINS = 15  # of the expected calibration error (Guo et al. 2017, section 2)
 
 
 class Tally:
@@ -47,8 +49,8 @@ class Classify(pl.LightningModule):
 
     `configure` gives the optimizer and its schedule for the parameters; it is not needed to
     evaluate. `figures` holds the last epoch's means by split: loss and top1, and top5 with
-    more than five classes, fractions in 0..1; `images` how many went into them. `confusion`
-    counts (true, predicted) over the last test.
+    more than five classes, and of a test the expected calibration error `ece`, all in 0..1;
+    `images` says how many went into them. `confusion` counts (true, predicted) over the last test.
     """
 
     def __init__(self, net: nn.Module, classes: int, configure: Configure | None = None) -> None:
@@ -60,6 +62,7 @@ class Classify(pl.LightningModule):
         self.images: dict[str, int] = {}
         self.tallies: dict[str, Tally] = {}
         self.confusion = torch.zeros(classes, classes, dtype=torch.int64)
+        self.calibration = MulticlassCalibrationError(classes, n_bins=BINS)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, classes)."""
@@ -83,6 +86,7 @@ class Classify(pl.LightningModule):
         logits = self._measure("test", batch)[1]
         counted = multiclass_confusion_matrix(logits.argmax(1), batch[1], self.classes)
         self.confusion = self.confusion.to(counted.device) + counted
+        self.calibration.update(logits.softmax(1), batch[1])
 
     def on_train_epoch_start(self) -> None:
         """Start counting."""
@@ -96,6 +100,7 @@ class Classify(pl.LightningModule):
         """Start counting."""
         self.tallies["test"] = Tally(self.device)
         self.confusion.zero_()
+        self.calibration.reset()
 
     def on_validation_epoch_end(self) -> None:
         """Settle the figures of this epoch: those of training first, which is over by now."""
@@ -108,6 +113,7 @@ class Classify(pl.LightningModule):
     def on_test_epoch_end(self) -> None:
         """Settle the figures of the test."""
         self._settle("test")
+        self.figures["test"]["ece"] = float(self.calibration.compute())
         self.confusion = self.trainer.strategy.reduce(self.confusion, reduce_op="sum")
 
     def _measure(self, split: str, batch: Batch) -> tuple[Tensor, Tensor]:

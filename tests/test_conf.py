@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cnnctl import nets
+from cnnctl.config import catalog, compose, paths, preflight, schema
+from cnnctl.config.read import read
+
+OWN = paths.conf_dir()
+FILES = sorted(OWN.rglob("*.yaml"))
+OPTIONS = [file for file in FILES if file.parent != OWN]
+NAMES = [file.relative_to(OWN).as_posix() for file in FILES]
+NEEDS = {"data": {"folder": ["data.root=x"]}}
+LONG = ["trainer.max_epochs=1000"]
+
+
+def in_group(group: str) -> list[Path]:
+    return [file for file in OPTIONS if file.parent.name == group]
+
+
+def composed(*overrides: str) -> dict:
+    with compose.opened():
+        config, problems = compose.compose("train", overrides)
+    _, problems = preflight.check(config, problems)
+    assert problems == []
+    return config
+
+
+@pytest.mark.parametrize("file", OPTIONS, ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_every_option_composes_and_passes_the_schema(file) -> None:
+    group, option = file.parent.name, file.stem
+    extra = [] if group == "recipe" else LONG
+    config = composed(f"{group}={option}", *NEEDS.get(group, {}).get(option, []), *extra)
+    if group == "recipe":
+        assert config["trainer"]["max_epochs"] >= 1
+    else:
+        assert config[group]["name"] == option
+
+
+@pytest.mark.parametrize("file", FILES, ids=NAMES)
+def test_every_file_opens_with_a_sentence_about_itself(file) -> None:
+    about = catalog.header(file)
+    assert re.match(r"[A-Z0-9`]", about)
+    assert 8 <= len(about) <= 170
+
+
+@pytest.mark.parametrize("file", FILES, ids=NAMES)
+def test_no_file_can_name_code(file) -> None:
+    assert "_target_" not in file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("file", in_group("model"), ids=lambda file: file.stem)
+def test_a_net_names_its_paper_and_has_no_unknown_number(file) -> None:
+    text = file.read_text(encoding="utf-8")
+    model = yaml.safe_load(text)
+    spec, problems = nets.read_spec(model)
+    assert problems == []
+    assert spec is not None
+    author, year = re.match(r"(\w+).*?(\d{4})", spec.paper).groups()
+    assert int(year) == spec.year
+    title = spec.paper.split(f"{year}, ", 1)[1]
+    header = " ".join(re.findall(r"^# ?(.*)", text, re.MULTILINE))
+    paper = re.search(r"Paper: (.*)", header)[1]
+    assert paper.startswith(author)
+    assert f"{year}, {title}" in paper
+
+
+@pytest.mark.parametrize("file", in_group("data"), ids=lambda file: file.stem)
+def test_a_data_set_has_the_keys_of_its_class_and_no_other(file) -> None:
+    data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert list(data) == [*dict.fromkeys(data)]
+    assert set(data) == set(schema.DATA[file.stem].__dataclass_fields__)
+
+
+@pytest.mark.parametrize("file", in_group("recipe"), ids=lambda file: file.stem)
+def test_a_recipe_says_its_source_command_and_expected_result(file) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert text.startswith("# @package _global_\n")
+    assert f"# Command: cnnctl train recipe={file.stem}\n" in text
+    assert re.search(r"^# Source: \w", text, re.MULTILINE)
+    assert re.search(r"^# Expected: \w", text, re.MULTILINE)
+
+
+def test_the_recipe_of_the_default_is_the_default() -> None:
+    assert composed("recipe=lenet5_digits") == composed()
+
+
+def test_evaluate_passes_its_schema() -> None:
+    with compose.opened():
+        config, problems = compose.compose("evaluate", [])
+    assert (problems, read(schema.Evaluate, config)[1]) == ([], [])
+
+
+def test_the_zoo_with_every_data_set() -> None:
+    for net in in_group("model"):
+        config = composed(f"model={net.stem}", "data=folder", "data.root=x")
+        assert config["data"]["size"] == config["model"]["input"][1]
