@@ -8,7 +8,7 @@ interpolations that lead nowhere, broken YAML.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from cnnctl.config import diagnose, paths
+from cnnctl.config.overrides import key_of
+from cnnctl.config.schema import VARIANTS
 from cnnctl.errors import ConfigError, Problem, UsageError
 
 VERSION_BASE = "1.3"
@@ -44,11 +46,16 @@ class UserFolders(SearchPathPlugin):
             search_path.append(provider=str(folder), path=f"file://{folder}")
 
 
+def register(extra_dirs: Sequence[Path] = ()) -> None:
+    """Make Hydra look into the user's folders, and into `extra_dirs` before those."""
+    _extra_dirs[:] = extra_dirs
+    Plugins.instance().register(UserFolders)
+
+
 @contextlib.contextmanager
 def opened(extra_dirs: Sequence[Path] = ()) -> Iterator[ConfigLoader]:
     """Hydra over the product's and the user's folders."""
-    _extra_dirs[:] = extra_dirs
-    Plugins.instance().register(UserFolders)
+    register(extra_dirs)
     with initialize_config_dir(str(paths.conf_dir()), version_base=VERSION_BASE):
         yield GlobalHydra.instance().config_loader()
 
@@ -82,6 +89,7 @@ def compose(root: str, overrides: Sequence[str]) -> tuple[dict[str, Any], list[P
     With problems the dict holds what could be composed without the faulty overrides, so
     that the schema can go on looking. Call inside `opened`.
     """
+    overrides, wrong_names = misnamed(overrides)
     try:
         cfg, problems = _compose(root, overrides), []
     except FAULTS:
@@ -89,30 +97,7 @@ def compose(root: str, overrides: Sequence[str]) -> tuple[dict[str, Any], list[P
             cfg, problems = _without_faults(root, overrides)
         except FAULTS as wrong:  # an edited file of the product itself
             raise ConfigError([diagnose.broken(wrong, root)]) from wrong
-    return _resolved(cfg, problems)
-
-
-def replay(base: dict[str, Any], overrides: Sequence[str]) -> tuple[dict[str, Any], list[Problem]]:
-    """A saved configuration with overrides on top; a group choice replaces its section.
-
-    Call inside `opened`.
-    """
-    loader = GlobalHydra.instance().config_loader()
-    read, problems = parse(loader, overrides)
-    cfg = OmegaConf.create(base)
-    for override in sorted(read, key=lambda one: not loader.get_group_options(one.key_or_group)):
-        name = override.key_or_group
-        try:
-            if override.is_delete() or override.is_add() or override.is_force_add():
-                problems.append(Problem(f"'{override.input_line}' changes the keys of a saved run"))
-            elif loader.get_group_options(name):
-                _replace_section(cfg, name, override.value())
-            else:
-                OmegaConf.set_struct(cfg, True)  # noqa: FBT003 - omegaconf's own signature
-                OmegaConf.update(cfg, name, override.value(), merge=True)
-        except FAULTS as wrong:
-            problems.append(diagnose.refused(wrong, override, list(diagnose.keys(cfg)), loader))
-    return _resolved(cfg, problems)
+    return resolved(cfg, [*wrong_names, *problems])
 
 
 def points(overrides: Sequence[str]) -> list[list[str]]:
@@ -123,6 +108,11 @@ def points(overrides: Sequence[str]) -> list[list[str]]:
     """
     loader = GlobalHydra.instance().config_loader()
     read, problems = parse(loader, overrides)
+    problems += [
+        Problem(f"'{one.input_line}' has no end of values", "give them: choice(…), range(…) or 1,2")
+        for one in read
+        if one.is_interval_sweep()
+    ]
     if problems:
         raise ConfigError(problems)
     choices = [
@@ -140,21 +130,19 @@ def points(overrides: Sequence[str]) -> list[list[str]]:
     return [first, *varied]
 
 
-def launch(task: Callable[[dict[str, Any]], None], root: str, extra_dirs: Sequence[Path]) -> None:
-    """Run `task` through hydra.main, which reads sys.argv: multirun, launchers, --cfg, --info."""
-    import hydra
-
-    _extra_dirs[:] = extra_dirs
-    Plugins.instance().register(UserFolders)
-
-    def job(cfg: DictConfig) -> None:
-        config = OmegaConf.to_container(cfg, resolve=True)
-        assert isinstance(config, dict)
-        task(config)  # pyright: ignore[reportArgumentType] - keys of a config are text
-
-    hydra.main(version_base=VERSION_BASE, config_path=str(paths.conf_dir()), config_name=root)(
-        job
-    )()
+def misnamed(overrides: Sequence[str]) -> tuple[list[str], list[Problem]]:
+    """Without `optimizer.name=sgd`, which would leave the keys of another optimizer in place."""
+    named = {f"{group}.name": group for group in VARIANTS}
+    wrong = [text for text in overrides if key_of(text) in named]
+    problems = [
+        Problem(
+            f"'{text}' changes a name, not the choice",
+            f"choose with {named[key_of(text)]}={text.partition('=')[2]}",
+            key_of(text),
+        )
+        for text in wrong
+    ]
+    return [text for text in overrides if text not in wrong], problems
 
 
 def _compose(root: str, overrides: Sequence[str]) -> DictConfig:
@@ -168,7 +156,7 @@ def _compose(root: str, overrides: Sequence[str]) -> DictConfig:
     return cfg
 
 
-def _resolved(cfg: DictConfig, problems: list[Problem]) -> tuple[dict[str, Any], list[Problem]]:
+def resolved(cfg: DictConfig, problems: list[Problem]) -> tuple[dict[str, Any], list[Problem]]:
     """Resolve every key of the user's part; what does not resolve becomes null and a problem."""
     with open_dict(cfg):
         cfg.pop("hydra", None)
@@ -241,9 +229,3 @@ def _tried(
         else:
             kept.append(text)
     return kept, failed
-
-
-def _replace_section(cfg: DictConfig, group: str, option: object) -> None:
-    """Put the file `group/option` in the place of the section `group`."""
-    with open_dict(cfg):
-        cfg[group] = hydra_compose(f"{group}/{option}")[group]

@@ -8,7 +8,7 @@ and LOGGERS; nothing in a YAML file can name code.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from cnnctl.config.duration import Duration
@@ -22,9 +22,6 @@ def key(text: str, **limits: float) -> Any:
 def section(text: str, variants: dict[str, type]) -> Any:
     """A section whose keys depend on its `name`."""
     return field(metadata={"help": text, "variants": variants})
-
-
-# --- data -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +71,6 @@ class Augment:
     rotate: float = key("random rotation by up to this many degrees", min=0, max=180)
 
 
-# --- optimizer ------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
     """What every optimizer has."""
@@ -117,9 +111,6 @@ class RmsProp(Optimizer):
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sgd": Sgd, "adam": Adam, "adamw": Adam, "rmsprop": RmsProp,
 }  # fmt: skip
-
-
-# --- schedule -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,8 +165,6 @@ SCHEDULES: dict[str, type[Schedule]] = {
     "plateau": Plateau, "one_cycle": OneCycle,
 }  # fmt: skip
 
-
-# --- hardware, loop, logger -----------------------------------------------------------
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true"]
 
@@ -248,3 +237,7 @@ class Evaluate:
 
     split: Literal["train", "val", "test"] = key("which images")
     checkpoint: str = key("best, last or a file")
+
+
+# Sections whose keys depend on their name: a choice of an option, not a value to be set.
+VARIANTS = tuple(item.name for item in fields(Train) if "variants" in item.metadata)

@@ -1,0 +1,61 @@
+"""hydra.main around a task: multirun, launchers, --cfg and --info stay alive."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from cnnctl.config import compose, paths
+
+
+class _Failed(BaseException):
+    """Carries an exception through Hydra, which prints a line about every Exception of a job."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def launch(
+    task: Callable[[dict[str, Any]], None],
+    root: str,
+    words: Sequence[str],
+    extra_dirs: Sequence[Path] = (),
+) -> None:
+    """Run `task` on the composed configuration `root`, once or once per point of a multirun.
+
+    `words` are what hydra.main is to find in sys.argv, which is as it was while the task
+    runs and afterwards. An exception of the task is raised as it is.
+    """
+    compose.register(extra_dirs)
+    real = list(sys.argv)
+
+    def job(cfg: DictConfig) -> None:
+        sys.argv[:] = real
+        config = OmegaConf.to_container(cfg, resolve=True)
+        assert isinstance(config, dict)
+        try:
+            task(config)  # pyright: ignore[reportArgumentType] - keys of a config are text
+        except Exception as error:
+            raise _Failed(error) from error
+
+    main = hydra.main(
+        version_base=compose.VERSION_BASE, config_path=str(paths.conf_dir()), config_name=root
+    )
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # an error of Hydra's own reaches us as it is
+    sys.argv[1:] = words
+    failed: Exception | None = None
+    try:
+        main(job)()
+    except _Failed as wrapped:
+        failed = wrapped.error
+    finally:
+        sys.argv[:] = real
+    if failed is not None:
+        raise failed
