@@ -17,7 +17,7 @@ from cnnctl.errors import EXIT_FAILED, EXIT_INTERRUPTED, CnnctlError, UsageError
 
 TYPE_CHECKING = False  # typing itself is not imported: it would slow down `cnnctl --help`
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
 RANK = "_rank"  # for the product itself: one process of a run of several
@@ -30,14 +30,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[:1] == ["__complete"]:
         return importlib.import_module("cnnctl.commands.completion").complete()
     try:
-        return _run(words)
+        code = _run(words)
+        sys.stdout.flush()  # here a broken pipe can still be caught
     except CnnctlError as error:
         if "--debug" in words:
             raise
         _fail(words, error.kind, error.message, error.hint, str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        _fail(words, "interrupted", "interrupted", None, "interrupted")
+        if words[:1] != [RANK]:  # of several processes one says it
+            _fail(words, "interrupted", "interrupted", None, "interrupted")
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe has gone, as in `cnnctl list models | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -48,18 +50,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         text = f"{type(error).__name__}: {error}"
         _fail(words, "crash", text, "this is a bug; --debug shows where", text)
         return EXIT_FAILED
+    return code
 
 
 def parse(words: Sequence[str]) -> Call:
     """The words after `cnnctl` as a Call. Raises UsageError."""
-    name, rest = words[0], iter(words[1:])
+    name, rest = words[0], list(words[1:])
     if name not in VERBS:
         raise UsageError(f"unknown verb '{name}'", _near(name, VERBS) or SEE_HELP)
     verb = VERBS[name]
     targets: list[str] = []
     overrides: list[str] = []
     flags: dict[str, str] = {}
-    for word in rest:
+    while rest:
+        word = rest.pop(0)
         if word.startswith("-"):
             flag, value = _flag(name, verb, word, rest)
             flags[flag] = value
@@ -91,9 +95,10 @@ def _run(words: list[str]) -> int:
         return 0
     module = VERBS[call.verb].module or call.verb
     result = importlib.import_module(f"cnnctl.commands.{module}").run(call)
-    if result is not None:
-        _print(call, result)
-    return 0
+    if result is None:
+        return 0
+    _print(call, result)
+    return result.code
 
 
 def _print(call: Call, result: Any) -> None:
@@ -116,8 +121,8 @@ def _fail(words: list[str], kind: str, message: str, hint: str | None, text: str
         print(document.failure(verb, kind, message, hint))
 
 
-def _flag(name: str, verb: Verb, word: str, rest: Iterator[str]) -> tuple[str, str]:
-    """A flag with its value: from `--flag=value`, or from the next word."""
+def _flag(name: str, verb: Verb, word: str, rest: list[str]) -> tuple[str, str]:
+    """A flag with its value: from `--flag=value`, or from the next word, which leaves `rest`."""
     given, equals, value = word.partition("=")
     flag = SHORT.get(given, given)
     known = {**COMMON, **verb.flags}
@@ -127,12 +132,12 @@ def _flag(name: str, verb: Verb, word: str, rest: Iterator[str]) -> tuple[str, s
     takes = known[flag][0]
     if takes == FLAG and equals:
         raise UsageError(f"{flag} takes no value, got '{value}'")
-    if takes in (FLAG, OPTIONAL) or equals:
+    bare = bool(rest) and "=" not in rest[0] and not rest[0].startswith(("-", "~"))
+    if takes == FLAG or equals or (takes == OPTIONAL and not bare):
         return flag, value
-    following = next(rest, None)
-    if following is None:
+    if not rest:
         raise UsageError(f"{flag} needs a value", f"see: cnnctl {name} --help")
-    return flag, following
+    return flag, rest.pop(0)
 
 
 def _near(word: str, known: Sequence[str] | dict[str, Any]) -> str | None:

@@ -64,7 +64,7 @@ def _refused(
     if accelerator != "cpu" and not 1 <= highest <= there:
         given = devices if isinstance(devices, int) else list(devices)
         text = f"hardware.devices={given} does not fit this machine: it has {there} {accelerator}"
-        problems.append(Problem(text, f"hardware.devices={there} or fewer", "hardware.devices"))
+        problems.append(Problem(text, f"hardware.devices=1 to {there}", "hardware.devices"))
     instead = _instead(accelerator, hardware.precision)
     if instead:
         text = f"hardware.precision={hardware.precision} does not work on this {accelerator}"

@@ -98,7 +98,7 @@ def read_config(file: Path) -> dict[str, Any]:
 
 def write_config(run: Path, config: dict[str, Any]) -> None:
     """Save the configuration so that `read_config` gives it back."""
-    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=100)
+    text = yaml.dump(config, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=100)
     head = f"# Replay this run:  cnnctl train --config {run / CONFIG}\n"
     write(run / CONFIG, head + text)
 
@@ -132,6 +132,11 @@ class Loader(yaml.SafeLoader):
     """YAML 1.1 as PyYAML reads it, but `1e-8` is a number, as it is in the groups of conf/."""
 
 
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+"), list("-+0123456789")
-)
+class Dumper(yaml.SafeDumper):
+    """The counterpart of Loader: the text `1e-8` is put in quotes."""
+
+
+for side in (Loader, Dumper):
+    side.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+"), list("-+0123456789")
+    )

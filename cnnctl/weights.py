@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,19 +49,14 @@ def read(file: Path) -> Checkpoint:
     if not file.is_file():
         raise CheckpointError(f"no checkpoint at {file}")
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as wrong:
+        return _checkpoint(file, torch.load(file, map_location="cpu", weights_only=True))
+    except CheckpointError:
+        raise
+    except PermissionError as wrong:
+        raise CheckpointError(f"cannot read {file}: {wrong.strerror}") from wrong
+    except Exception as wrong:  # a damaged pickle can raise anything
         text = f"{file} cannot be read: it is truncated, or no checkpoint"
         raise CheckpointError(text, "use another: checkpoint=best, last or a file") from wrong
-    if not isinstance(content, dict) or ENTRY not in content or "state_dict" not in content:
-        raise CheckpointError(f"{file} is no checkpoint of cnnctl: it has no '{ENTRY}' entry")
-    about = json.loads(content[ENTRY])
-    weights = {
-        name.removeprefix(PREFIX): tensor
-        for name, tensor in content["state_dict"].items()
-        if name.startswith(PREFIX)
-    }
-    return Checkpoint(file, weights, about["config"], tuple(about["classes"]), content["epoch"])
 
 
 def load(net: nn.Module, checkpoint: Checkpoint) -> None:
@@ -81,6 +75,18 @@ def load(net: nn.Module, checkpoint: Checkpoint) -> None:
         text = f"{checkpoint.file} holds another network ({made}): {', '.join(wrong[:3])}{more}"
         raise CheckpointError(text)
     net.load_state_dict(checkpoint.weights)
+
+
+def _checkpoint(file: Path, content: Any) -> Checkpoint:
+    if not isinstance(content, dict) or ENTRY not in content or "state_dict" not in content:
+        raise CheckpointError(f"{file} is no checkpoint of cnnctl: it has no '{ENTRY}' entry")
+    about = json.loads(content[ENTRY])
+    weights = {
+        name.removeprefix(PREFIX): tensor
+        for name, tensor in content["state_dict"].items()
+        if name.startswith(PREFIX)
+    }
+    return Checkpoint(file, weights, about["config"], tuple(about["classes"]), content["epoch"])
 
 
 def _size(tensor: Tensor) -> str:

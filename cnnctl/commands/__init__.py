@@ -88,7 +88,7 @@ VERBS = {
         flags=_CONFIG_DIR,
     ),
     "list": Verb(
-        "list models, data, recipes, optimizers, schedules, hardware or runs",
+        "list models, data, recipes, optimizers, hardware, runs, …",
         "cnnctl list models|data|augments|recipes|optimizers|schedules|hardware|loggers|runs",
         "  cnnctl list models\n  cnnctl list runs outputs=outputs",
         takes_target=True,

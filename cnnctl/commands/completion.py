@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 from pathlib import Path
 
-from cnnctl.commands import COMMON, VERBS, Call
+from cnnctl.commands import COMMON, SHORT, VALUE, VERBS, Call
 from cnnctl.config import paths
 from cnnctl.config.near import did_you_mean
 from cnnctl.errors import CnnctlError, UsageError
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from cnnctl.report.result import Result
 
 SCRIPTS = {
+    # Where nothing is found, each shell completes file names, as for `--config` or `data.root=`.
     # bash breaks words at `=` and `:`, so what stands before the break is cut off again.
     "bash": """\
 _cnnctl() {
@@ -28,23 +31,29 @@ _cnnctl() {
     local prefix="${word%"${word##*[=:]}"}"
     COMPREPLY=("${COMPREPLY[@]#"$prefix"}")
   fi
-  [[ "${COMPREPLY[0]}" == *= || "${COMPREPLY[0]}" == */ ]] && compopt -o nospace
+  [[ "${COMPREPLY[0]-}" == *[=/] ]] && compopt -o nospace
 }
-complete -F _cnnctl cnnctl
+complete -o bashdefault -o default -F _cnnctl cnnctl
 """,
     "zsh": """\
 _cnnctl() {
-  local -a found plain
-  found=("${(@f)$(COMP_LINE="${(j: :)words[1,CURRENT]}" cnnctl __complete 2>/dev/null)}")
-  plain=("${(@)found:#*=}")
-  compadd -S '' -Q -- "${(@M)found:#*=}"
-  compadd -Q -- "${(@)plain:#}"
+  local line="${(j: :)words[1,CURRENT-1]} $PREFIX"
+  local -a found=(${(f)"$(COMP_LINE="$line" cnnctl __complete 2>/dev/null)"})
+  compadd -S '' -- ${(M)found:#*[=/]}
+  compadd -- ${found:#*[=/]}
+  (( $#found )) || { compset -P '*='; _files }
 }
+(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
 compdef _cnnctl cnnctl
 """,
     "fish": """\
 function __cnnctl
-  COMP_LINE=(commandline -cp) cnnctl __complete 2>/dev/null
+  set -l found (COMP_LINE=(commandline -cp) cnnctl __complete 2>/dev/null)
+  if test (count $found) -gt 0
+    printf '%s\\n' $found
+  else
+    __fish_complete_path (commandline -ct)
+  end
 end
 complete -c cnnctl -f -a '(__cnnctl)'
 """,
@@ -92,9 +101,9 @@ def candidates(before: list[str], current: str) -> list[str]:
     """What `current` can become after the words `before`."""
     if not before:
         return _starting(current, VERBS)
-    name = before[0]
-    if name not in VERBS:
-        return []
+    name, last = before[0], SHORT.get(before[-1], before[-1])
+    if name not in VERBS or VERBS[name].flags.get(last, ("",))[0] == VALUE:
+        return []  # behind a flag stands a file, or a word that only Hydra knows
     if current.startswith("-"):
         return _starting(current, [*VERBS[name].flags, *COMMON])
     if name in COMPOSING:
@@ -131,8 +140,9 @@ def _run_folders() -> list[str]:
 def _keys(overrides: list[str]) -> list[str]:
     """Dotted keys of the composed configuration, kept until a configuration file changes."""
     files = [file for options in paths.config_files().values() for file in options.values()]
-    newest = max(file.stat().st_mtime_ns for file in files)
-    stamp = json.dumps([newest, len(files), str(paths.conf_dir()), overrides])
+    files.append(paths.conf_dir() / paths.ROOT)
+    states = [f"{file} {file.stat().st_mtime_ns}" for file in files]
+    stamp = hashlib.sha256(json.dumps([*states, overrides]).encode()).hexdigest()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     cache = Path(base) / "cnnctl" / "keys.json"
     try:
@@ -142,10 +152,11 @@ def _keys(overrides: list[str]) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     found = _composed_keys(overrides)
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    beside = cache.with_suffix(f".{os.getpid()}")
-    beside.write_text(json.dumps({"stamp": stamp, "keys": found}), encoding="utf-8")
-    beside.replace(cache)
+    with contextlib.suppress(OSError):  # a home that cannot be written to has no cache
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        beside = cache.with_suffix(f".{os.getpid()}")
+        beside.write_text(json.dumps({"stamp": stamp, "keys": found}), encoding="utf-8")
+        beside.replace(cache)
     return found
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cnnctl import runs
 from cnnctl.commands import Call
 from cnnctl.commands.settle import settle
-from cnnctl.config import compose, preflight, schema
+from cnnctl.config import compose, preflight, replay, schema
 from cnnctl.config.overrides import key_of, quoted
 from cnnctl.config.read import read
 from cnnctl.errors import DataError, Problem, UsageError
@@ -35,7 +35,7 @@ def run(call: Call) -> Result:
         preflight.require(problems)
         assert evaluate is not None
         file = target if folder is None else _checkpoint(folder, evaluate.checkpoint)
-        base, problems = compose.replay(_on_one_device(_saved(folder, file)), of_run)
+        base, problems = replay.replay(_on_one_device(_saved(folder, file)), of_run)
     return Result("evaluated", _measure(base, of_run, problems, evaluate.split, folder, file))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import textwrap
 import typing
 
 from cnnctl.commands import COMMON, FLAG, SHORT, VERBS
@@ -10,6 +12,8 @@ from cnnctl.config import paths, schema
 from cnnctl.config.read import kind
 
 GROUPS = ("model", "data", "augment", "optimizer", "schedule", "hardware", "logger", "recipe")
+PIPE_WIDTH = 120  # columns where there is no terminal to measure
+NARROWEST = 24  # columns for the text of a table at least
 COMPOSES: dict[str, type] = {
     "train": schema.Train,
     "show": schema.Train,
@@ -79,4 +83,13 @@ def _meaning(field: dataclasses.Field[typing.Any], hint: object) -> str:
 
 def _table(title: str, rows: list[tuple[str, str]]) -> str:
     width = max(len(name) for name, _ in rows)
-    return "\n".join([f"{title}:", *(f"  {name:<{width}}  {text}" for name, text in rows)])
+    room = max(shutil.get_terminal_size((PIPE_WIDTH, 0)).columns, width + NARROWEST)
+    indent = " " * (width + 4)
+    lines = [
+        textwrap.fill(
+            text, room, initial_indent=f"  {name:<{width}}  ", subsequent_indent=indent,
+            break_on_hyphens=False,
+        )
+        for name, text in rows
+    ]  # fmt: skip
+    return "\n".join([f"{title}:", *lines])

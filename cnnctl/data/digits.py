@@ -18,6 +18,7 @@ from cnnctl.config import schema
 from cnnctl.data.source import Source
 from cnnctl.data.split import stratified
 
+CLASSES = tuple("0123456789")
 LEVELS = 16  # the file holds 0..16, one count per 4x4 block of a bitmap
 
 
@@ -41,9 +42,9 @@ def load(data: schema.Data) -> Source:
     images = functional.resize(images.unsqueeze(1), [data.size, data.size], antialias=True)
     images = images.round().to(torch.uint8).expand(-1, data.channels, -1, -1)
     fractions = {"val": data.val_fraction, "test": data.test_fraction}
-    parts = stratified(labels, fractions, data.split_seed)
+    parts = stratified(labels, fractions, data.split_seed, CLASSES)
     splits = {
         name: TensorImages(images[indices], [labels[index] for index in indices])
         for name, indices in parts.items()
     }
-    return Source(tuple(str(digit) for digit in range(10)), dict(splits))
+    return Source(CLASSES, dict(splits))

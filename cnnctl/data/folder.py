@@ -6,6 +6,7 @@ names, so that a number never means two classes.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from cnnctl.data.split import stratified
 from cnnctl.errors import DataError
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # its reasons are in our errors
 LAYOUT = "it must hold train/<class>/<image>"
 
 
@@ -63,7 +65,8 @@ def load(data: schema.Data) -> Source:
             splits[name] = _list(root / name, classes, data, skipped)
     if "val" not in splits:
         whole = splits["train"]
-        parts = stratified(whole.labels, {"val": data.val_fraction}, data.split_seed)
+        share = {"val": data.val_fraction}
+        parts = stratified(whole.labels, share, data.split_seed, classes)
         splits = {**splits, **{name: whole.pick(indices) for name, indices in parts.items()}}
     ordered: dict[str, Images] = {name: splits[name] for name in sorted(splits, key=_order)}
     return Source(classes, ordered, skipped)
@@ -76,11 +79,26 @@ def read_image(path: Path, channels: int) -> Tensor:
     """
     try:
         with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
+            upright = _eight_bits(ImageOps.exif_transpose(image))
+            upright = upright.convert("L" if channels == 1 else "RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as wrong:
         raise DataError(f"cannot read image {path}: {_reason(path, wrong)}") from wrong
     pixels = torch.from_numpy(np.array(upright))
     return pixels.unsqueeze(0) if channels == 1 else pixels.permute(2, 0, 1)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """The image in a mode that PIL converts without loss of what is seen, and in silence.
+
+    PIL would cut 16-bit grey off at 255, which leaves it white, and warns of palettes with
+    transparent entries.
+    """
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no scale; save it with 8 or 16 bits")
+    if image.mode.startswith("I"):
+        levels = np.asarray(image).clip(0, 65535) / 257
+        return Image.fromarray(levels.round().astype(np.uint8))
+    return image.convert("RGBA") if image.mode == "P" else image
 
 
 def _order(split: str) -> int:

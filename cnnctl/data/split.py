@@ -10,21 +10,22 @@ from cnnctl.errors import DataError
 
 
 def stratified(
-    labels: Sequence[int], fractions: dict[str, float], seed: int
+    labels: Sequence[int], fractions: dict[str, float], seed: int, classes: Sequence[str]
 ) -> dict[str, list[int]]:
     """Indices of `labels` for each part named in `fractions`; what is left is `train`.
 
     The parts depend on the labels, the fractions and the seed alone. Every part gets at
-    least one image of every class. Raises DataError if a class has too few images for that.
+    least one image of every class. Raises DataError, naming the class, if one has too few
+    images for that.
     """
     generator = np.random.default_rng(seed)
     parts: dict[str, list[int]] = {"train": [], **{name: [] for name in fractions}}
-    classes = np.asarray(labels)
-    for label in np.unique(classes):
-        members = generator.permutation(np.flatnonzero(classes == label))
+    numbers = np.asarray(labels)
+    for label in np.unique(numbers):
+        members = generator.permutation(np.flatnonzero(numbers == label))
         if len(members) <= len(fractions):
-            text = f"class number {label} has {len(members)} images, too few for {', '.join(parts)}"
-            raise DataError(text, f"give at least {len(parts)} images of every class")
+            text = f"class '{classes[label]}' has too few images for {', '.join(parts)}"
+            raise DataError(text, f"it has {len(members)}, at least {len(parts)} are needed")
         start = 0
         for name, fraction in fractions.items():
             most = len(members) - start - (len(parts) - 1 - list(parts).index(name)) - 1

@@ -37,7 +37,8 @@ def plan(console: Console, data: dict[str, Any]) -> None:
     """What is about to be done."""
     net = f"{count(data['params'])} parameters · {count(data['macs'])} multiply-adds an image"
     sizes = " · ".join(f"{split} {count(size)}" for split, size in data["sizes"].items())
-    epochs = f"{data['epochs']} epochs of {count(data['steps_per_epoch'])}"
+    plural = "s" if data["epochs"] > 1 else ""
+    epochs = f"{data['epochs']} epoch{plural} of {count(data['steps_per_epoch'])}"
     learning = f"learning rate {number(data['lr'])} · {data['schedule']}"
     if data["warmup_steps"]:
         learning += f" after {count(data['warmup_steps'])} steps of warm-up"
@@ -64,6 +65,7 @@ def trained(console: Console, data: dict[str, Any]) -> None:
     splits = [split for split in ("val", "test") if data[split]]
     best = f"epoch {data['best']['epoch']} of {data['epochs']}"
     _figures(console, best, [(split, data[split]) for split in splits])
+    console.print()
     speed = f"{count(round(data['images_per_second']))} images/s"
     memory = f"peak memory {megabytes(data['peak_memory_bytes'])}"
     rows = [
@@ -72,6 +74,7 @@ def trained(console: Console, data: dict[str, Any]) -> None:
         ("run", data["run"]),
     ]
     pairs(console, rows)
+    console.print()
     console.print("next")
     config = f"{data['run']}/config.yaml"
     for command in (f"cnnctl evaluate {data['run']}", f"cnnctl train --config {config}"):
@@ -92,6 +95,7 @@ def evaluated(console: Console, data: dict[str, Any]) -> None:
     ]
     head = ("class", "images", "recall", "precision", "F1")
     columns(console, head, rows, text=("class",), gives=("class",))
+    console.print()
     pairs(console, [("run", data["run"]), ("checkpoint", data["checkpoint"])])
 
 
@@ -123,7 +127,7 @@ def several(console: Console, data: dict[str, Any]) -> None:
     """The runs of a multirun, one after the other."""
     for one in data["runs"]:
         console.rule(style="dim")
-        trained(console, one)
+        (trained if "weights_sha256" in one else plan)(console, one)
 
 
 def text(console: Console, data: dict[str, Any]) -> None:

@@ -13,10 +13,11 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from cnnctl.plan import Plan
 from cnnctl.report.format import clock, count, number, percent
+from cnnctl.tasks.classify import Classify, means
+from cnnctl.training import ranks
 from cnnctl.training.callbacks import EpochRecord
 
 REDRAWS = 0.1  # seconds between two; more would cost time, fewer would look stuck
-ROOM = 100  # columns that a bar with its figures needs
 
 
 def build(mode: str, plan: Plan) -> list[pl.Callback]:
@@ -24,7 +25,7 @@ def build(mode: str, plan: Plan) -> list[pl.Callback]:
     console = Console(stderr=True)
     if mode == "auto":
         mode = "rich" if console.is_terminal and not console.is_dumb_terminal else "plain"
-    if mode == "none":
+    if mode == "none" or ranks.rank() > 0:
         return []
     return [LiveBar(console, plan) if mode == "rich" else PlainLines(plan)]
 
@@ -45,11 +46,11 @@ class PlainLines(pl.Callback):
         """Say how the epoch went; EpochRecord has just made its record."""
         record = last_record(trainer)
         self.best = max(self.best, record["val/top1"])
-        if trainer.is_global_zero:
-            self.say(f"{epoch_line(record, self.plan, self.best)}  eta {self.left(record)}")
+        self.say(record)
 
-    def say(self, line: str) -> None:
+    def say(self, record: Mapping[str, float]) -> None:
         """Print a line that stays."""
+        line = f"{epoch_line(record, self.plan, self.best)}  eta {self.left(record)}"
         print(line, file=sys.stderr, flush=True)
 
     def left(self, record: Mapping[str, float]) -> str:
@@ -66,8 +67,8 @@ class LiveBar(PlainLines):
         self.console = console
         self.bar = Progress(
             TextColumn("{task.description}"), BarColumn(bar_width=None),
-            TextColumn("{task.completed}/{task.total} steps"),
-            TextColumn("{task.fields[speed]}"), TimeRemainingColumn(),
+            TextColumn("{task.completed}/{task.total} steps"), TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
             console=console, auto_refresh=False, transient=True, expand=True,
         )  # fmt: skip
         self.drawn = 0.0
@@ -76,7 +77,7 @@ class LiveBar(PlainLines):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the bar."""
         super().on_train_start(trainer, pl_module)
-        self.task = self.bar.add_task("epoch 1", total=self.plan.steps, speed="")
+        self.task = self.bar.add_task("epoch 1", total=self.plan.steps, figures="")
         self.bar.start()
 
     def on_train_batch_end(
@@ -87,19 +88,28 @@ class LiveBar(PlainLines):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Move the bar, at most ten times a second; no figure is read from the device here."""
+        """Move the bar, at most ten times a second: reading the figures waits for the device."""
         now = time.perf_counter()
         if now - self.drawn < REDRAWS:
             return
         self.drawn = now
+        assert isinstance(pl_module, Classify)
+        so_far = means(pl_module.tallies["train"].sums, pl_module.classes)
         speed = trainer.global_step * self.plan.global_batch / (now - self.started)
-        text = f"epoch {trainer.current_epoch + 1}/{self.plan.epochs}"
-        shown = f"{count(round(speed))} img/s"
-        self.bar.update(self.task, completed=trainer.global_step, description=text, speed=shown)
+        self.bar.update(
+            self.task,
+            completed=trainer.global_step,
+            description=f"epoch {trainer.current_epoch + 1}/{self.plan.epochs}",
+            figures=f"loss {number(so_far['loss'])}  top1 {percent(so_far['top1'])}  "
+            f"{count(round(speed))} img/s",
+        )
         self.bar.refresh()
 
-    def say(self, line: str) -> None:
-        """Print above the bar."""
+    def say(self, record: Mapping[str, float]) -> None:
+        """Print above the bar, which has the time left; less where the terminal is narrow."""
+        line = epoch_line(record, self.plan, self.best)
+        if len(line) > self.console.width:
+            line = short_line(record, self.plan)
         self.bar.console.print(line, highlight=False, no_wrap=True, overflow="ellipsis")
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -129,4 +139,13 @@ def epoch_line(record: Mapping[str, float], plan: Plan, best: float) -> str:
         f"top1 {percent(record['train/top1']):>8}  "
         f"val/top1 {percent(record['val/top1']):>8} (best {percent(best)})  "
         f"{count(round(record['images_per_second']))} img/s"
+    )
+
+
+def short_line(record: Mapping[str, float], plan: Plan) -> str:
+    """The same for a narrow terminal: `epoch 3/30  loss 0.812  top1 70.11 %  val/top1 71.30 %`."""
+    return (
+        f"epoch {int(record['epoch']):{len(str(plan.epochs))}}/{plan.epochs}  "
+        f"loss {number(record['train/loss']):<9} "
+        f"top1 {percent(record['train/top1']):>8}  val/top1 {percent(record['val/top1']):>8}"
     )

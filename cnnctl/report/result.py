@@ -8,7 +8,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Result:
-    """`data` is the JSON contract's `result`; `view` names the function of report.console."""
+    """`data` is the JSON contract's `result`; `view` names the function of report.console.
+
+    `code` is the exit code: a command can have a result and have failed in part.
+    """
 
     view: str
     data: dict[str, Any]
+    code: int = 0

@@ -7,18 +7,17 @@ from collections.abc import Sequence
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 GAP = 2  # columns between two cells: the padding, and the divider that the box adds
 
 
 def pairs(console: Console, rows: Sequence[tuple[str, str]]) -> None:
     """Names beside their values."""
-    table = Table.grid(padding=(0, GAP))
-    table.add_column(style="bold", no_wrap=True, min_width=max(len(name) for name, _ in rows))
-    table.add_column(no_wrap=True, overflow="ellipsis")
+    width = max(len(name) for name, _ in rows) + GAP
     for name, value in rows:
-        table.add_row(name, value)
-    console.print(table)
+        line = Text.assemble((name.ljust(width), "bold"), value)
+        console.print(line, no_wrap=True, overflow="ellipsis")
 
 
 def columns(
@@ -38,7 +37,7 @@ def columns(
         name: max(len(cell) for cell in cells)
         for name, *cells in zip(head, head, *rows, strict=True)
     }
-    excess = sum(widths.values()) + GAP * len(head) - console.width
+    excess = sum(widths.values()) + GAP * (len(head) - 1) - console.width
     for name in gives:
         cut = max(0, min(excess, widths[name] - len(name)))
         widths[name] -= cut

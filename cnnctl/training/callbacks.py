@@ -24,18 +24,26 @@ BEST, LAST = "best.ckpt", "last.ckpt"
 class EpochRecord(pl.Callback):
     """Makes one record per epoch and gives it to every logger.
 
-    A record has epoch (from 1), step, lr, train/… and val/… figures, images, seconds (of the
-    training part) and images_per_second. Raises TrainingError if a loss is not a number.
+    A record has epoch (from 1), step, lr (of the last step), train/… and val/… figures, images,
+    seconds (of the training part) and images_per_second. Raises TrainingError if a loss is not
+    a number.
     """
 
     def __init__(self) -> None:
         self.records: list[Record] = []
+        self._lr = 0.0
         self._started = 0.0
         self._seconds = 0.0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
         self._started = time.perf_counter()
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Note the learning rate: once the step is made, it is that of the next one."""
+        self._lr = trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_train_batch_end(
         self,
@@ -59,7 +67,7 @@ class EpochRecord(pl.Callback):
         """Validation is over by now: make the record."""
         assert isinstance(pl_module, Classify)
         record: Record = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
-        record["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
+        record["lr"] = self._lr
         for split in ("train", "val"):
             record |= {f"{split}/{name}": value for name, value in pl_module.figures[split].items()}
         record["images"] = pl_module.images["train"]
@@ -114,10 +122,19 @@ class Checkpoints(pl.Callback):
             self.folder / LAST, weights_only=False
         )  # False: also what resuming needs
         if better and trainer.is_global_zero:
-            beside = self.folder / f".{BEST}"
-            shutil.copyfile(self.folder / LAST, beside)
-            beside.replace(self.folder / BEST)
+            _copy(self.folder / LAST, self.folder / BEST)
         trainer.strategy.barrier()  # no process may read best.ckpt before it is there
+
+
+def _copy(file: Path, place: Path) -> None:
+    """Copy, whole or not at all. Raises RunError if the folder is full or read-only."""
+    beside = place.with_name(f".{place.name}")
+    try:
+        shutil.copyfile(file, beside)
+        beside.replace(place)
+    except OSError as wrong:
+        beside.unlink(missing_ok=True)
+        raise RunError(f"cannot write {place}: {wrong.strerror}") from wrong
 
 
 class AtomicIO(TorchCheckpointIO):

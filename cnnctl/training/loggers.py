@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from cnnctl import runs
 from cnnctl.config import schema
 from cnnctl.errors import RunError
-from cnnctl.training import wandb_run
+from cnnctl.training import ranks, wandb_run
 
 
 class CsvLogger(Logger):
@@ -56,9 +56,15 @@ class CsvLogger(Logger):
 def build(logger: schema.Logger, run: Path, config: dict[str, Any]) -> list[Logger]:
     """metrics.csv, and what the group `logger` asks for."""
     loggers: list[Logger] = [CsvLogger(run)]
-    if isinstance(logger, schema.Wandb) and int(os.environ.get("LOCAL_RANK", "0")) == 0:
+    if isinstance(logger, schema.Wandb) and ranks.rank() == 0:
         loggers.append(wandb_run.start(logger, run, config))
     return loggers
+
+
+def told(loggers: Sequence[Logger]) -> dict[str, Any]:
+    """What the result says about loggers other than metrics.csv."""
+    found = [logger for logger in loggers if isinstance(logger, WandbLogger)]
+    return {"wandb": wandb_run.told(found[0])} if found else {}
 
 
 def close(logger: Logger) -> None:

@@ -48,7 +48,10 @@ def agree(device: Device, make: Callable[[], Path]) -> Path:
         raise UsageError(text, hint)
     if not started():
         return make()
-    torch.distributed.init_process_group("nccl" if device.accelerator == "gpu" else "gloo")
+    if device.accelerator == "gpu":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    backend = "cpu:gloo,cuda:nccl" if device.accelerator == "gpu" else "gloo"
+    torch.distributed.init_process_group(backend)  # Lightning finds it and uses it
     told = [str(make()) if rank() == 0 else None]
     torch.distributed.broadcast_object_list(told)
     assert told[0] is not None

@@ -20,6 +20,7 @@ from cnnctl.config import schema
 from cnnctl.data.module import DataModule
 from cnnctl.data.source import Source
 from cnnctl.devices import Device
+from cnnctl.errors import DataError
 from cnnctl.plan import Job, Plan
 from cnnctl.tasks.classify import Classify, Configure
 from cnnctl.training import loggers, optimizers, provenance, ranks, schedules
@@ -39,7 +40,7 @@ def fit(job: Job, run: Path, callbacks: list[pl.Callback]) -> dict[str, Any]:
     module = DataModule(job.source, train.data, train.augment, train.seed)
     record = EpochRecord()
     checkpoints = Checkpoints(run / runs.CHECKPOINTS, job.config, plan.classes)
-    with quiet(), _loggers(train.logger, run, job.config) as targets:
+    with quiet(), plain_errors(), _loggers(train.logger, run, job.config) as targets:
         trainer = build(
             plan.device,
             max_epochs=plan.epochs, max_steps=plan.steps, logger=targets,
@@ -56,8 +57,9 @@ def fit(job: Job, run: Path, callbacks: list[pl.Callback]) -> dict[str, Any]:
         if "test" in job.source.splits:
             weights.load(net, best)
             trainer.test(task, datamodule=module, verbose=False)
+        notes = loggers.told(targets)
     result = _result(plan, run, record.records, best)
-    return result | {"seconds": seconds, "test": _figures(task.figures.get("test"))}
+    return result | {"seconds": seconds, "test": _figures(task.figures.get("test")), **notes}
 
 
 def measure(
@@ -66,7 +68,7 @@ def measure(
     """Figures of `net` on one split, by class too; keys are those of the JSON contract."""
     task = Classify(net, len(source.classes))
     module = DataModule(source, train.data, train.augment, train.seed)
-    with quiet():
+    with quiet(), plain_errors():
         began = time.perf_counter()
         build(device, logger=False).test(task, module.evaluation(split), verbose=False)
         seconds = time.perf_counter() - began
@@ -119,7 +121,11 @@ def build(device: Device, **options: Any) -> pl.Trainer:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Without Lightning's lines about devices, ranks and tips, each switched off by name."""
-    chatty = ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.distributed")
+    chatty = (
+        "pytorch_lightning.utilities.rank_zero",
+        "lightning_fabric.utilities.distributed",
+        "pytorch_lightning.trainer.connectors.signal_connector",  # a stopped rank is told once
+    )
     levels = {name: logging.getLogger(name).level for name in chatty}
     for name in chatty:
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -130,9 +136,21 @@ def quiet() -> Iterator[None]:
             r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning 2.6 under newer torch
         ):
             warnings.filterwarnings("ignore", text)
+        try:
+            yield
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
+
+
+@contextlib.contextmanager
+def plain_errors() -> Iterator[None]:
+    """An error of the data in a loader process in one line: torch puts its traceback around it."""
+    try:
         yield
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
+    except DataError as wrong:
+        _, around, text = wrong.message.rpartition(f"{DataError.__name__}: ")
+        raise DataError(text.strip()) if around else wrong from None
 
 
 @contextlib.contextmanager
@@ -184,7 +202,8 @@ def _result(
 
 
 def _figures(means: dict[str, float] | None) -> dict[str, float | None] | None:
-    """top1, top5 (null with five classes or fewer) and loss; null without that split."""
+    """top1, top5 (null with five classes or fewer), loss, ece; null without that split."""
     if means is None:
         return None
-    return {"top1": means["top1"], "top5": means.get("top5"), "loss": means["loss"]}
+    ece = {"ece": means["ece"]} if "ece" in means else {}
+    return {"top1": means["top1"], "top5": means.get("top5"), "loss": means["loss"], **ece}

@@ -27,13 +27,14 @@ def start(logger: schema.Wandb, run: Path, config: dict[str, Any]) -> WandbLogge
     All runs share one wandb folder beside them. Falls back to offline if wandb refuses.
     """
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    os.environ.setdefault("WANDB_SILENT", "true")  # the result says where the figures are
     import wandb
 
     mode = settle(logger.mode)
     options: dict[str, Any] = {
         "project": logger.project, "entity": logger.entity, "group": logger.group,
         "tags": list(logger.tags) or None, "id": run.name, "name": run.name,
-        "dir": str(run.parent.parent), "config": config,
+        "dir": str(run.parent.parent.absolute()), "config": config,
     }  # fmt: skip
     settings = wandb.Settings(init_timeout=INIT_SECONDS, console="off", silent=True)
     try:
@@ -44,6 +45,16 @@ def start(logger: schema.Wandb, run: Path, config: dict[str, Any]) -> WandbLogge
     experiment.define_metric("epoch")
     experiment.define_metric("*", step_metric="epoch", step_sync=True)
     return WandbLogger(experiment=experiment)
+
+
+def told(logger: WandbLogger) -> dict[str, str]:
+    """What the user should know: mode, and the address or how to send the figures later."""
+    experiment = logger.experiment
+    if experiment.disabled:
+        return {"mode": "disabled"}
+    if experiment.offline:
+        return {"mode": "offline", "sync": f"wandb sync {experiment.settings.sync_dir}"}
+    return {"mode": "online", "url": str(experiment.url)}
 
 
 def settle(wanted: str) -> Any:

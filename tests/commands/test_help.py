@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from cnnctl.commands import COMMON, VERBS
+from cnnctl.commands import help as pages
+from cnnctl.config import paths, schema
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_the_page_of_a_verb(cnnctl, name: str) -> None:
+    code, out, err = cnnctl(name, "--help")
+    assert (code, err) == (0, "")
+    verb = VERBS[name]
+    assert out.startswith(f"usage: {verb.usage}\n\n{verb.summary}.\n\n{verb.about}\n\nflags:\n")
+    for flag, (_, text) in {**verb.flags, **COMMON}.items():
+        assert flag in out
+        assert text in out
+    assert cnnctl(name, "-h", "--json").out == out
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("name", VERBS)
+def test_no_row_is_wider_than_the_terminal(
+    cnnctl, monkeypatch: pytest.MonkeyPatch, name: str, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    _, _, tables = cnnctl(name, "--help").out.partition("\nflags:\n")
+    assert max(map(len, tables.splitlines())) <= width
+
+
+def test_what_does_not_fit_goes_on_below_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    table = pages._table(
+        "keys", [("a.key", "one two three four five six seven eight"), ("b", "nine")]
+    )
+    assert table.splitlines() == [
+        "keys:",
+        "  a.key  one two three four five six",
+        "         seven eight",
+        "  b      nine",
+    ]
+
+
+def test_groups_are_named_with_all_their_options(cnnctl) -> None:
+    lines = cnnctl("train", "--help").out.splitlines()
+    rows = lines[lines.index("groups:") + 1 : lines.index("keys:") - 1]
+    files = paths.config_files()
+    assert [row.split()[0] for row in rows] == list(pages.GROUPS)
+    assert set(files) == set(pages.GROUPS)
+    for row in rows:
+        group, *options = row.replace(",", "").split()
+        assert options == sorted(files[group])
+
+
+def test_every_key_is_named_with_type_meaning_and_limits(cnnctl) -> None:
+    _, _, keys = cnnctl("train", "--help").out.partition("\nkeys:\n")
+    for field in dataclasses.fields(schema.Hardware):
+        assert f"  hardware.{field.name} " in keys or field.name == "name"
+    for lines in (
+        "  trainer.clip               largest norm of the gradient [a number or null, above 0]\n",
+        "  data.root                  folder: the folder that holds train/, and val/ and test/",
+        "  optimizer.nesterov         sgd: Nesterov's form of the momentum [true or false]\n",
+        "  data.on_error              what to do with an image that cannot be read [one of fail,",
+    ):
+        assert lines in keys
+    assert "groups:" not in cnnctl("evaluate", "--help").out
+    assert "  split       which images [one of train, val, test]\n" in cnnctl("evaluate", "-h").out

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cnnctl.commands import listing
+
+CONFIG = "model: {name: lenet5}\ndata: {name: digits}\nseed: 3\n"
+RESULT = {"epochs": 2, "val": {"top1": 0.5}, "test": {"top1": 0.25}}
+MODEL = {
+    "name": str, "family": str, "year": int, "paper": str, "params": int, "macs": int,
+    "input": list,
+}  # fmt: skip
+
+
+def make_run(name: str, result: dict[str, Any] | None, outputs: str = "outputs") -> None:
+    folder = Path(outputs, "train", name)
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(CONFIG)
+    if result is not None:
+        (folder / "result.json").write_text(json.dumps(result))
+
+
+def test_models_have_the_keys_of_the_contract(cnnctl) -> None:
+    outcome = cnnctl("list", "models", "--json")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.document["command"] == "list"
+    models = outcome.document["result"]["models"]
+    for model in models:
+        assert {name: type(value) for name, value in model.items()} == MODEL
+        assert all(type(size) is int for size in model["input"])
+    lenet = next(model for model in models if model["name"] == "lenet5")
+    assert (lenet["params"], lenet["macs"], lenet["input"]) == (61706, 416520, [1, 32, 32])
+    assert [model["name"] for model in models] == sorted(model["name"] for model in models)
+
+
+def test_a_net_of_the_user_has_no_generated_costs(cnnctl) -> None:
+    Path("mine/model").mkdir(parents=True)
+    Path("mine/model/mynet.yaml").write_text("name: mynet\nfamily: mlp\nyear: 2026\npaper: none\n")
+    words = ("list", "models", "--config-dir", "mine")
+    models = cnnctl(*words, "--json").document["result"]["models"]
+    mynet = next(model for model in models if model["name"] == "mynet")
+    assert (mynet["params"], mynet["macs"], mynet["year"]) == (None, None, 2026)
+    assert "mynet" in cnnctl(*words).out
+    assert "mynet" not in cnnctl("list", "models").out
+
+
+@pytest.mark.parametrize("what", [name for name in listing.WHAT if name not in ("models", "runs")])
+def test_every_other_list_has_names_and_says_what_they_are(cnnctl, what: str) -> None:
+    document = cnnctl("list", what, "--json").document
+    assert list(document["result"]) == [what]
+    rows = document["result"][what]
+    assert rows
+    out = cnnctl("list", what).out
+    for row in rows:
+        assert row["name"] in out
+        assert row["source" if what == "data" else "about"]
+
+
+def test_runs_are_listed_oldest_first_finished_or_not(cnnctl) -> None:
+    make_run("2026-01-02_00-00-00_lenet5_digits_0000", RESULT)
+    make_run("2026-01-01_00-00-00_lenet5_digits_ffff", None)
+    make_run("2026-01-03_00-00-00_lenet5_digits_1111", {**RESULT, "test": None})
+    common = {"model": "lenet5", "data": "digits", "seed": 3}
+    done = {**common, "state": "finished", "epochs": 2, "val_top1": 0.5}
+    unfinished = {"state": "unfinished", "epochs": None, "val_top1": None, "test_top1": None}
+    assert cnnctl("list", "runs", "--json").document["result"]["runs"] == [
+        {"run": "2026-01-01_00-00-00_lenet5_digits_ffff", **common, **unfinished},
+        {"run": "2026-01-02_00-00-00_lenet5_digits_0000", **done, "test_top1": 0.25},
+        {"run": "2026-01-03_00-00-00_lenet5_digits_1111", **done, "test_top1": None},
+    ]
+    lines = cnnctl("list", "runs").out.splitlines()
+    assert [" ".join(line.split()[4:]) for line in lines[2:]] == [
+        "unfinished – – –", "finished 2 50.00 % 25.00 %", "finished 2 50.00 % –",
+    ]  # fmt: skip
+
+
+def test_runs_of_another_folder_and_no_runs(cnnctl) -> None:
+    make_run("2026-01-01_00-00-00_lenet5_digits_ffff", None, "other")
+    assert cnnctl("list", "runs") == (0, "no runs yet\n", "")
+    assert cnnctl("list", "runs", "--json").document["result"] == {"runs": []}
+    for outputs in ("outputs=other", f"outputs={Path('other').resolve()}"):
+        assert len(cnnctl("list", "runs", outputs, "--json").document["result"]["runs"]) == 1
+
+
+def test_a_damaged_run_is_named(cnnctl) -> None:
+    make_run("2026-01-01_00-00-00_lenet5_digits_ffff", None)
+    file = Path("outputs/train/2026-01-01_00-00-00_lenet5_digits_ffff/config.yaml")
+    file.write_text("a: [\n")
+    code, out, err = cnnctl("list", "runs")
+    assert (code, out) == (2, "")
+    assert err == f"cnnctl: error: {file}:2: not valid YAML\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["models", "outputs=x"], "'outputs=x' has no effect on: cnnctl list models"),
+        (["runs", "seed=1"], "'seed=1' has no effect on: cnnctl list runs"),
+    ],
+)
+def test_what_has_no_effect_is_refused(cnnctl, words: list[str], text: str) -> None:
+    assert cnnctl("list", *words) == (2, "", f"cnnctl: error: {text}\n")

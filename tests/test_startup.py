@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"torch", "torchvision", "pytorch_lightning", "torchmetrics", "wandb", "hydra", "omegaconf"}
+PRINT_MODULES = """
+import sys
+from cnnctl.cli import main
+code = main(sys.argv[1:])
+print(code, *sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
+"""
+
+
+def imported(*words: str) -> tuple[int, set[str]]:
+    """Exit code, and the packages that a command line has imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", PRINT_MODULES, *words], capture_output=True, text=True, check=True
+    )
+    code, *names = done.stderr.splitlines()[-1].split()
+    return int(code), set(names)
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["trian"], ["train", "--bogus"], ["list", "-x"]]
+)
+def test_the_front_imports_nothing_that_takes_time(words: list[str]) -> None:
+    slow = {*HEAVY, "rich", "yaml", "dataclasses", "typing", "numpy"}
+    assert imported(*words)[1] & slow == set()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "--help"], ["train", "lenet5"], ["list", "models"], ["list", "models", "--json"],
+        ["list", "runs"], ["evaluate", "latest", "a"], ["completion", "bash"],
+    ],
+)  # fmt: skip
+def test_help_lists_and_completion_scripts_need_neither_torch_nor_hydra(words: list[str]) -> None:
+    assert imported(*words)[1] & (HEAVY - {"hydra", "omegaconf"}) == set()
+    if words[0] != "evaluate":
+        assert imported(*words)[1] & HEAVY == set()
+
+
+@pytest.mark.parametrize("line", ["cnnctl tr", "cnnctl train model=", "cnnctl evaluate la"])
+def test_completing_imports_nothing_that_takes_time(
+    monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    monkeypatch.setenv("COMP_LINE", line)
+    assert imported("__complete")[1] & {*HEAVY, "rich"} == set()
+
+
+def test_completing_a_key_a_second_time_needs_no_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMP_LINE", "cnnctl train optimizer.")
+    first, second = imported("__complete")[1], imported("__complete")[1]
+    assert "hydra" in first
+    assert first & {"torch", "wandb"} == set()
+    assert second & HEAVY == set()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "optimizer.lrr=1"], ["train", "model=lenet6"], ["train", "seed=x"],
+        ["train", "data=folder"], ["train", "-m", "seed=0,x"], ["show", "seeed=1"],
+        ["evaluate", "latest"], ["evaluate", "latest", "splitt=val"],
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_without_torch(words: list[str]) -> None:
+    code, packages = imported(*words)
+    assert code == 2
+    assert packages & {"torch", "torchvision", "pytorch_lightning", "wandb"} == set()

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from cnnctl.config import schema
+from cnnctl.errors import RunError
+from cnnctl.training import loggers, wandb_run
+from cnnctl.training.loggers import CsvLogger
+
+WANDB = schema.Wandb(name="wandb", project="p", entity=None, mode="offline", group=None, tags=())
+
+
+def test_the_first_record_writes_the_header_and_later_ones_rows(tmp_path) -> None:
+    logger = CsvLogger(tmp_path)
+    assert not (tmp_path / "metrics.csv").exists()
+    logger.log_metrics({"epoch": 1, "val/top1": 0.123456789}, step=3)
+    logger.log_metrics({"epoch": 2, "val/top1": 1.0})
+    text = (tmp_path / "metrics.csv").read_bytes()
+    assert text == b"epoch,val/top1\r\n1,0.123457\r\n2,1\r\n"
+
+
+def test_a_resumed_run_goes_on_below(tmp_path) -> None:
+    for epoch in (1, 2):
+        CsvLogger(tmp_path).log_metrics({"epoch": epoch})
+    assert (tmp_path / "metrics.csv").read_text().split() == ["epoch", "1", "2"]
+
+
+def test_the_logger_has_the_name_of_the_run(tmp_path) -> None:
+    assert (CsvLogger(tmp_path).name, CsvLogger(tmp_path).version) == ("csv", tmp_path.name)
+
+
+def test_metrics_that_cannot_be_written_are_named(tmp_path) -> None:
+    (tmp_path / "metrics.csv").mkdir()
+    with pytest.raises(RunError) as caught:
+        CsvLogger(tmp_path).log_metrics({"epoch": 1})
+    assert str(caught.value) == f"cannot write {tmp_path / 'metrics.csv'}: Is a directory"
+
+
+def test_metrics_csv_is_always_written(tmp_path) -> None:
+    (only,) = loggers.build(schema.Logger(name="local"), tmp_path, {})
+    assert isinstance(only, CsvLogger)
+    loggers.close(only)
+
+
+@pytest.mark.parametrize(
+    ("rank", "kinds"), [(None, ["csv", "wandb"]), ("0", ["csv", "wandb"]), ("1", ["csv"])]
+)
+def test_wandb_is_started_by_the_first_process_alone(monkeypatch, tmp_path, rank, kinds) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("RANK", rank)
+    monkeypatch.setattr(wandb_run, "start", lambda *_: SimpleNamespace(name="wandb"))
+    assert [logger.name for logger in loggers.build(WANDB, tmp_path, {})] == kinds

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import platform
+import resource
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import torch
+
+import cnnctl
+from cnnctl.devices import Device
+from cnnctl.training import provenance
+
+
+@pytest.fixture
+def repository(monkeypatch) -> str:
+    """A repository with one commit in the working folder; returns the commit."""
+    for name in ("GIT_DIR", "GIT_WORK_TREE"):
+        monkeypatch.delenv(name, raising=False)
+    Path("file").write_text("one\n")
+    who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for words in (["init", "-q"], ["add", "file"], [*who, "commit", "-q", "-m", "one"]):
+        subprocess.run(["git", *words], check=True)
+    asked = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+    return asked.stdout.strip()
+
+
+def test_the_versions_are_those_that_are_installed() -> None:
+    names = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy")
+    expected = {name: metadata.version(name) for name in names}
+    expected |= {"cnnctl": cnnctl.__version__, "python": platform.python_version()}
+    assert provenance.versions() == expected
+
+
+def test_a_clean_repository_gives_its_commit(repository) -> None:
+    assert provenance.git() == {"commit": repository, "dirty": False}
+    Path("new").write_text("untracked files change nothing\n")
+    assert provenance.git() == {"commit": repository, "dirty": False}
+
+
+def test_a_changed_file_makes_it_dirty(repository) -> None:
+    Path("file").write_text("two\n")
+    assert provenance.git() == {"commit": repository, "dirty": True}
+
+
+def test_outside_a_repository_there_is_no_commit(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert provenance.git() is None
+
+
+def test_a_machine_without_git_has_no_commit(repository, monkeypatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert provenance.git() is None
+
+
+def device(accelerator: str) -> Device:
+    return Device(
+        accelerator=accelerator, devices=1, num_nodes=1, precision="32-true", strategy="auto",
+        name="x",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("platform_name", "unit"), [("linux", 1024), ("darwin", 1)])
+def test_the_peak_of_a_cpu_is_in_bytes(monkeypatch, platform_name, unit) -> None:
+    monkeypatch.setattr(provenance.sys, "platform", platform_name)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = provenance.peak_memory(device("cpu")) / unit
+    assert before <= found <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def test_the_peak_of_a_gpu_is_what_torch_held(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 12_345)
+    assert provenance.peak_memory(device("gpu")) == 12_345
