@@ -41,7 +41,9 @@ def test_all_problems_are_told_one_a_line() -> None:
     assert error.hint == "a hint"
 
 
-@pytest.mark.parametrize("error", [DataError("text", "hint"), ConfigError([Problem("a", "b", "c")])])
+@pytest.mark.parametrize(
+    "error", [DataError("text", "hint"), ConfigError([Problem("a", "b", "c")])]
+)
 def test_errors_survive_the_way_out_of_a_worker_process(error: CnnctlError) -> None:
     again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
     assert type(again) is type(error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cnnctl import runs
 from cnnctl.commands import Call
@@ -11,11 +11,8 @@ from cnnctl.commands.settle import settle
 from cnnctl.config import compose, preflight, replay, schema
 from cnnctl.config.overrides import key_of, quoted
 from cnnctl.config.read import read
-from cnnctl.errors import DataError, Problem, UsageError
+from cnnctl.errors import Problem, UsageError
 from cnnctl.report.result import Result
-
-if TYPE_CHECKING:
-    from cnnctl.weights import Checkpoint
 
 FROM_RUN = ("data", "hardware", "outputs")  # what may be changed of the run's configuration
 
@@ -36,35 +33,14 @@ def run(call: Call) -> Result:
         assert evaluate is not None
         file = target if folder is None else _checkpoint(folder, evaluate.checkpoint)
         base, problems = replay.replay(_on_one_device(_saved(folder, file)), of_run)
-    return Result("evaluated", _measure(base, of_run, problems, evaluate.split, folder, file))
+    train, spec = settle(base, of_run, problems)
+    from cnnctl import data, weights
+    from cnnctl.training import measure
 
-
-def _measure(  # noqa: PLR0913 - what a measurement depends on
-    config: dict[str, Any],
-    overrides: list[str],
-    problems: list[Problem],
-    split: str,
-    folder: Path | None,
-    file: Path,
-) -> dict[str, Any]:
-    train, spec = settle(config, overrides, problems)
-    from cnnctl import data, devices, nets, weights
-    from cnnctl.training import trainer
-
-    checkpoint = weights.read(file)
-    source = data.load(train.data)
-    _same_classes(checkpoint, source.classes)
-    if split not in source.splits:
-        has = ", ".join(source.splits)
-        raise DataError(f"{train.data.name} has no split '{split}', only {has}")
-    device = devices.settle(train.hardware)
-    if device.world > 1:
-        raise UsageError(f"evaluate uses one device, got {device.world}", "hardware.devices=1")
-    shape = (train.data.channels, train.data.size, train.data.size)
-    net = nets.build(spec, num_classes=len(source.classes), shape=shape)
-    weights.load(net, checkpoint)
-    figures = trainer.measure(net, source, train, split, device)
-    return {"run": str(folder or file), "checkpoint": str(file), "split": split, **figures}
+    saved = weights.read(file)
+    figures = measure.checkpoint(saved, train, spec, data.load(train.data), evaluate.split)
+    place = {"run": str(folder or file), "checkpoint": str(file), "split": evaluate.split}
+    return Result("evaluated", place | figures)
 
 
 def _sorted_out(overrides: list[str]) -> tuple[list[str], list[str], list[Problem]]:
@@ -106,12 +82,3 @@ def _on_one_device(config: dict[str, Any]) -> dict[str, Any]:
     """The saved configuration for one device: however many trained the net, one measures it."""
     hardware = {**config.get("hardware", {}), "devices": 1, "num_nodes": 1, "strategy": "auto"}
     return {**config, "hardware": hardware}
-
-
-def _same_classes(checkpoint: Checkpoint, classes: tuple[str, ...]) -> None:
-    """A net's outputs mean the classes it was trained on, in their order."""
-    if checkpoint.classes != classes:
-        trained, given = ", ".join(checkpoint.classes[:5]), ", ".join(classes[:5])
-        text = f"the net knows {len(checkpoint.classes)} classes ({trained}, …)"
-        text += f", the data has {len(classes)} ({given}, …)"
-        raise DataError(text, "evaluate on data with the same classes")

@@ -12,17 +12,11 @@ from cnnctl import runs
 from cnnctl.commands import Call
 from cnnctl.commands.settle import settle
 from cnnctl.config import compose, launch, preflight, replay
-from cnnctl.config.near import did_you_mean
 from cnnctl.config.overrides import quoted
 from cnnctl.errors import EXIT_FAILED, CnnctlError, UsageError
 from cnnctl.report.result import Result
 
 ROOT = "train"
-HYDRA_FLAGS = ("--multirun", "--cfg", "--info", "--package", "--resolve")
-HYDRA_ONLY = {  # what Hydra itself prints
-    "--cfg": ("job", "hydra", "all"),
-    "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
-}
 
 
 def run(call: Call) -> Result | None:
@@ -30,13 +24,13 @@ def run(call: Call) -> Result | None:
     overrides = [quoted(override) for override in call.overrides]
     if "--config" in call.flags:
         return _replay(call, overrides)
-    _printed_by_hydra(call)
+    launch.check(call.flags)
     extra = compose.extra_dirs(call.flags)
     _check(call, overrides, extra)
     if "--multirun" in call.flags:
         return _several(call, overrides, extra)
     results: list[Result] = []
-    words = _words(call, overrides)
+    words = launch.words(call.flags, overrides)
     launch.launch(lambda config: results.append(execute(config, call)), ROOT, words, extra)
     return results[0] if results and os.environ.get("RANK", "0") == "0" else None
 
@@ -56,7 +50,7 @@ def _several(call: Call, overrides: list[str], extra: list[Path]) -> Result:
     with tempfile.TemporaryDirectory() as nowhere:
         if "--dry-run" in call.flags:  # Hydra keeps a file about every multirun
             overrides = [*overrides, f"hydra.sweep.dir={nowhere}"]
-        launch.launch(task, ROOT, _words(call, overrides), extra)
+        launch.launch(task, ROOT, launch.words(call.flags, overrides), extra)
     return Result("several", {"runs": done, "failed": failed}, EXIT_FAILED if failed else 0)
 
 
@@ -83,29 +77,13 @@ def execute(config: dict[str, Any], call: Call) -> Result:
     return Result("trained", job.work(ready, folder))
 
 
-def _printed_by_hydra(call: Call) -> None:
-    """Raises UsageError where --cfg or --info say something that Hydra would stumble over."""
-    for flag, choices in HYDRA_ONLY.items():
-        given = call.flags.get(flag)
-        if given and given not in choices:
-            text = f"{flag} takes one of {', '.join(choices)}, got '{given}'"
-            raise UsageError(text, did_you_mean(given, choices))
-        others = [one for one in ("--json", "--dry-run", "--multirun", *HYDRA_ONLY) if one != flag]
-        for other in others if flag in call.flags else ():
-            if other in call.flags:
-                raise UsageError(f"{flag} does not go with {other}", "cnnctl show --json")
-    for flag in ("--resolve", "--package"):
-        if flag in call.flags and "--cfg" not in call.flags:
-            raise UsageError(f"{flag} is about --cfg", f"cnnctl train --cfg job {flag}")
-
-
 def _check(call: Call, overrides: list[str], extra: list[Path]) -> None:
     """Compose every point of the command line and name all that is wrong, without torch."""
     with compose.opened(extra):
         multirun = "--multirun" in call.flags
         for point in compose.points(overrides) if multirun else [overrides]:
             config, problems = compose.compose(ROOT, point)
-            if not any(flag in call.flags for flag in HYDRA_ONLY):
+            if not any(flag in call.flags for flag in launch.PRINTS):
                 _, problems = preflight.check(config, problems)
             if problems and preflight.changes_model(point):
                 settle(config, point, problems)
@@ -113,19 +91,10 @@ def _check(call: Call, overrides: list[str], extra: list[Path]) -> None:
 
 
 def _replay(call: Call, overrides: list[str]) -> Result:
-    refused = [flag for flag in call.flags if flag in ("--multirun", *HYDRA_ONLY)]
+    refused = [flag for flag in call.flags if flag in ("--multirun", *launch.PRINTS)]
     if refused:
         text = f"--config replays one saved configuration; it does not go with {refused[0]}"
         raise UsageError(text, "compose from groups instead")
     with compose.opened():
         config, problems = replay.replay(runs.read_config(Path(call.flags["--config"])), overrides)
     return execute(config, call) if not problems else settle(config, overrides, problems)  # pyright: ignore[reportReturnType] - settle raises on problems
-
-
-def _words(call: Call, overrides: list[str]) -> list[str]:
-    """What hydra.main is to read: its own flags and the overrides."""
-    words = []
-    for flag, value in call.flags.items():
-        if flag in HYDRA_FLAGS:
-            words += [flag, value] if value else [flag]
-    return words + overrides

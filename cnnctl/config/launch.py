@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,14 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from cnnctl.config import compose, paths
+from cnnctl.config.near import did_you_mean
+from cnnctl.errors import UsageError
+
+FLAGS = ("--multirun", "--cfg", "--info", "--package", "--resolve")
+PRINTS = {  # what Hydra itself prints
+    "--cfg": ("job", "hydra", "all"),
+    "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
+}
 
 
 class _Failed(BaseException):
@@ -59,3 +67,28 @@ def launch(
         sys.argv[:] = real
     if failed is not None:
         raise failed
+
+
+def check(flags: Mapping[str, str]) -> None:
+    """Raises UsageError where --cfg or --info say something that Hydra would stumble over."""
+    for flag, choices in PRINTS.items():
+        given = flags.get(flag)
+        if given and given not in choices:
+            text = f"{flag} takes one of {', '.join(choices)}, got '{given}'"
+            raise UsageError(text, did_you_mean(given, choices))
+        others = [one for one in ("--json", "--dry-run", "--multirun", *PRINTS) if one != flag]
+        for other in others if flag in flags else ():
+            if other in flags:
+                raise UsageError(f"{flag} does not go with {other}", "cnnctl show --json")
+    for flag in ("--resolve", "--package"):
+        if flag in flags and "--cfg" not in flags:
+            raise UsageError(f"{flag} is about --cfg", f"cnnctl train --cfg job {flag}")
+
+
+def words(flags: Mapping[str, str], overrides: Sequence[str]) -> list[str]:
+    """What hydra.main is to read: its own flags and the overrides."""
+    found: list[str] = []
+    for flag, value in flags.items():
+        if flag in FLAGS:
+            found += [flag, value] if value else [flag]
+    return [*found, *overrides]

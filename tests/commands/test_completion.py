@@ -16,6 +16,12 @@ import pytest
 
 from cnnctl.commands import completion, listing
 from cnnctl.commands.completion import candidates
+from cnnctl.config import keys
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = {
+    shell: (ROOT / "cnnctl/commands/shells" / shell).read_text() for shell in completion.SHELLS
+}
 
 SHELLS = {  # interactive, without the user's own settings, and how each loads its script
     "bash": (["--norc", "--noprofile", "-i"], 'eval "$(cnnctl completion bash)"'),
@@ -142,7 +148,7 @@ def test_keys_come_from_the_cache_until_a_configuration_file_changes(
     assert [file.name for file in cache.parent.iterdir()] == ["keys.json"]
     composed: list[list[str]] = []
     monkeypatch.setattr(
-        completion, "_composed_keys", lambda overrides: composed.append(overrides) or ["new.key"]
+        keys, "_composed_keys", lambda overrides: composed.append(overrides) or ["new.key"]
     )
     assert candidates(["train"], "optimizer.l") == ["optimizer.lr="]
     assert composed == []
@@ -193,9 +199,9 @@ def test_a_prompt_is_no_place_for_an_error(cnnctl, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_each_script_is_printed_as_it_is(cnnctl, shell: str) -> None:
-    assert cnnctl("completion", shell) == (0, completion.SCRIPTS[shell], "")
+    assert cnnctl("completion", shell) == (0, SCRIPTS[shell], "")
     document = cnnctl("completion", shell, "--json").document
-    assert document["result"] == {"shell": shell, "text": completion.SCRIPTS[shell]}
+    assert document["result"] == {"shell": shell, "text": SCRIPTS[shell]}
 
 
 @pytest.mark.parametrize(

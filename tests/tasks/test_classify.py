@@ -15,7 +15,7 @@ from torchmetrics.classification import (
 
 from cnnctl.devices import Device
 from cnnctl.tasks.classify import Classify, Tally, means
-from cnnctl.training import trainer
+from cnnctl.training import engine, measure, noise
 
 CPU = Device(
     accelerator="cpu", devices=1, num_nodes=1, precision="32-true", strategy="auto", name="cpu"
@@ -78,8 +78,8 @@ def test_a_test_counts_by_class_and_starts_anew_each_time() -> None:
     for seed, batch_size in ((1, 5), (2, 7)):
         logits, labels = random_batch(23, 4, seed)
         loader = DataLoader(TensorDataset(logits, labels), batch_size)
-        with trainer.quiet():
-            trainer.build(CPU, logger=False).test(task, loader, verbose=False)
+        with noise.quiet():
+            engine.build(CPU, logger=False).test(task, loader, verbose=False)
         assert torch.equal(task.confusion, MulticlassConfusionMatrix(4)(logits, labels))
         assert task.images == {"test": 23}
         expected = cross_entropy(logits, labels).item()
@@ -96,7 +96,7 @@ def test_the_net_is_called_as_it_is() -> None:
 
 def test_by_class_gives_recall_precision_and_f1_and_null_for_nothing() -> None:
     confusion = torch.tensor([[3, 1, 0], [1, 1, 0], [0, 0, 0]])
-    assert trainer.by_class(confusion, ("a", "b", "c")) == [
+    assert measure.by_class(confusion, ("a", "b", "c")) == [
         {"class": "a", "n": 4, "recall": 0.75, "precision": 0.75, "f1": 0.75},
         {"class": "b", "n": 2, "recall": 0.5, "precision": 0.5, "f1": 0.5},
         {"class": "c", "n": 0, "recall": None, "precision": None, "f1": None},

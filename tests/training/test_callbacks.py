@@ -17,7 +17,7 @@ from cnnctl import nets, runs, weights
 from cnnctl.commands import job as jobs
 from cnnctl.errors import RunError, TrainingError
 from cnnctl.tasks.classify import Classify
-from cnnctl.training import callbacks, trainer
+from cnnctl.training import callbacks, measure
 from cnnctl.training.callbacks import AtomicIO, Checkpoints, EpochRecord
 
 
@@ -75,7 +75,7 @@ def test_the_test_is_that_of_the_best_epoch(done) -> None:
     found = {}
     for name in ("best", "last"):
         weights.load(net, weights.read(folder / f"checkpoints/{name}.ckpt"))
-        found[name] = trainer.measure(net, job.source, job.train, "test", job.plan.device)
+        found[name] = measure.measure(net, job.source, job.train, "test", job.plan.device)
     assert found["best"]["metrics"] == result["test"]
     assert found["last"]["metrics"]["top1"] < result["test"]["top1"]
 

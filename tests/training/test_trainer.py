@@ -16,7 +16,7 @@ from torchmetrics.classification import MulticlassCalibrationError
 from cnnctl import nets, runs, weights
 from cnnctl.commands import job as jobs
 from cnnctl.errors import TrainingError
-from cnnctl.training import trainer
+from cnnctl.training import measure, noise
 
 PLAIN = ("augment=none", "schedule=constant")
 
@@ -211,21 +211,21 @@ def test_measuring_tells_figures_by_class(plain) -> None:
     job, folder, result = plain
     net = nets.build(job.spec, num_classes=10, shape=job.plan.shape)
     weights.load(net, weights.read(folder / "checkpoints/best.ckpt"))
-    found = trainer.measure(net, job.source, job.train, "test", job.plan.device)
+    found = measure.measure(net, job.source, job.train, "test", job.plan.device)
     assert (found["n"], found["weights_sha256"]) == (359, result["best"]["weights_sha256"])
     assert found["metrics"] == result["test"]
     hits = sum(row["recall"] * row["n"] for row in found["per_class"])
     assert hits / 359 == pytest.approx(result["test"]["top1"])
     assert [row["class"] for row in found["per_class"]] == list(job.source.classes)
     assert sum(row["n"] for row in found["per_class"]) == 359
-    train_split = trainer.measure(net, job.source, job.train, "train", job.plan.device)
+    train_split = measure.measure(net, job.source, job.train, "train", job.plan.device)
     assert train_split["n"] == 1259
 
 
 def test_lightnings_loggers_get_their_levels_back_after_a_failure_too() -> None:
     log = logging.getLogger("pytorch_lightning.utilities.rank_zero")
     before = log.level
-    with contextlib.suppress(ValueError), trainer.quiet():
+    with contextlib.suppress(ValueError), noise.quiet():
         assert log.level == logging.WARNING
         raise ValueError
     assert log.level == before

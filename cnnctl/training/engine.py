@@ -1,0 +1,29 @@
+"""The pl.Trainer that every command uses, for training and for measuring."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+
+from cnnctl.devices import Device
+from cnnctl.training.callbacks import AtomicIO
+
+
+def build(device: Device, **options: Any) -> pl.Trainer:
+    """A Trainer without its own bar, summary, checkpoints and sanity check."""
+    return pl.Trainer(
+        accelerator=device.accelerator,
+        devices=device.devices if isinstance(device.devices, int) else list(device.devices),
+        num_nodes=device.num_nodes,
+        precision=device.precision,  # pyright: ignore[reportArgumentType] - one of schema.Precision
+        strategy=device.strategy,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # DataModule has samplers that repeat nothing
+        log_every_n_steps=1,
+        plugins=[AtomicIO()],
+        **options,
+    )
