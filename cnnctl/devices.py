@@ -45,7 +45,8 @@ def settle(hardware: schema.Hardware) -> Device:
     problems = _refused(hardware, accelerator, devices, there)
     if problems:
         raise ConfigError(problems)
-    threads = f"{torch.get_num_threads()} threads"
+    count = torch.get_num_threads()
+    threads = f"{count} thread{'s' if count > 1 else ''}"
     return Device(
         accelerator=accelerator, devices=devices, num_nodes=hardware.num_nodes,
         precision=hardware.precision, strategy=hardware.strategy,

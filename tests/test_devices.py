@@ -47,13 +47,20 @@ def test_auto_takes_the_fastest_there_is(machine, gpus, mps, accelerator) -> Non
     assert (device.accelerator, device.devices, device.world) == (accelerator, 1, 1)
 
 
+@pytest.mark.parametrize(("threads", "name"), [(1, "1 thread"), (4, "4 threads")])
+def test_a_cpu_is_named_by_its_threads(machine, monkeypatch, threads, name) -> None:
+    machine(0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert settle(hardware("cpu")).name == name
+
+
 def test_the_device_is_named(machine) -> None:
     machine(1)
     assert settle(hardware("gpu")).name == "GPU 0"
     machine(0)
     assert settle(hardware("cpu")) == Device(
         accelerator="cpu", devices=1, num_nodes=1, precision="32-true", strategy="auto",
-        name=f"{torch.get_num_threads()} threads",
+        name=settle(hardware("cpu")).name,
     )  # fmt: skip
 
 

@@ -35,9 +35,11 @@ def run(call: Call) -> Result:
         base, problems = replay.replay(_on_one_device(_saved(folder, file)), of_run)
     train, spec = settle(base, of_run, problems)
     from cnnctl import data, weights
+    from cnnctl.report import progress
     from cnnctl.training import measure
 
     saved = weights.read(file)
+    progress.reading(train)
     figures = measure.checkpoint(saved, train, spec, data.load(train.data), evaluate.split)
     place = {"run": str(folder or file), "checkpoint": str(file), "split": evaluate.split}
     return Result("evaluated", place | figures)

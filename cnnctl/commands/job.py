@@ -16,6 +16,7 @@ from cnnctl.training import ranks, trainer
 def prepare(config: dict[str, Any], overrides: Sequence[str] = ()) -> Job:
     """Check everything, load the data, decide the plan; writes nothing."""
     train, spec = settle(config, overrides)
+    progress.reading(train)
     source = data.load(train.data)
     return Job(config, train, spec, source, plan.make(train, spec, source))
 

@@ -14,10 +14,10 @@ from cnnctl.report.result import Result
 from cnnctl.report.table import columns, pairs
 
 PIPE_WIDTH = 120  # columns where there is no terminal to measure
-LISTING = {  # the columns of `cnnctl list` that are text, and those that give way
-    "models": (("name", "family", "paper", "input"), ("paper",)),
-    "data": (("name", "size", "source", "licence"), ("source", "licence")),
-    "runs": (("run", "model", "data", "state"), ("run",)),
+LISTING = {  # the columns of `cnnctl list` that are text, that are shortened, that are left out
+    "models": (("name", "family", "paper", "input"), ("paper",), ()),
+    "data": (("name", "size", "source", "licence"), ("source", "licence"), ()),
+    "runs": (("run", "model", "data", "state"), ("run",), ("data", "model", "epochs", "seed")),
 }
 
 
@@ -55,7 +55,7 @@ def plan(console: Console, data: dict[str, Any]) -> None:
         ("device", f"{_devices(device)} · {device['precision']}"),
         ("seed", str(data["seed"])),
     ]
-    pairs(console, [*rows, ("run", data["run"])] if "run" in data else rows)
+    pairs(console, [*rows, ("run", data["run"])] if "run" in data else rows, ("run",))
     for file, reason in data["skipped"].items():
         console.print(Text(f"left out: {file}: {reason}", style="yellow"), soft_wrap=True)
 
@@ -71,9 +71,10 @@ def trained(console: Console, data: dict[str, Any]) -> None:
     rows = [
         ("time", f"{duration(data['seconds'])} · {speed} · {memory}"),
         ("weights", f"sha256 {data['weights_sha256'][:16]}…"),
+        *([("wandb", _wandb(data["wandb"]))] if "wandb" in data else []),
         ("run", data["run"]),
     ]
-    pairs(console, rows)
+    pairs(console, rows, ("wandb", "run"))
     console.print()
     console.print("next")
     config = f"{data['run']}/config.yaml"
@@ -96,7 +97,8 @@ def evaluated(console: Console, data: dict[str, Any]) -> None:
     head = ("class", "images", "recall", "precision", "F1")
     columns(console, head, rows, text=("class",), gives=("class",))
     console.print()
-    pairs(console, [("run", data["run"]), ("checkpoint", data["checkpoint"])])
+    inside = data["checkpoint"].removeprefix(f"{data['run']}/")
+    pairs(console, [("run", data["run"]), ("checkpoint", inside)], ("run", "checkpoint"))
 
 
 def listing(console: Console, data: dict[str, Any]) -> None:
@@ -106,13 +108,14 @@ def listing(console: Console, data: dict[str, Any]) -> None:
         console.print(f"no {what} yet")
         return
     head = tuple(rows[0])
-    text, gives = LISTING.get(what, (head, head[-1:]))
+    text, gives, drops = LISTING.get(what, (head, head[-1:], ()))
     columns(
         console,
         head,
         [[_cell(*item) for item in row.items()] for row in rows],
         text=text,
         gives=gives,
+        drops=drops,
     )
 
 
@@ -138,15 +141,25 @@ def text(console: Console, data: dict[str, Any]) -> None:
 def _figures(console: Console, corner: str, rows: list[tuple[str, dict[str, Any]]]) -> None:
     """Top-1, errors and loss by split; the top-5 error where there are more than five classes."""
     many = all(figures["top5"] is not None for _, figures in rows)
-    head = (corner, "top-1", "top-1 error", *(("top-5 error",) if many else ()), "loss")
+    calibrated = all("ece" in figures for _, figures in rows)
+    top5 = ("top-5 error",) if many else ()
+    ece = ("calibration error",) if calibrated else ()
+    head = (corner, "top-1", "top-1 error", *top5, "loss", *ece)
     cells = [
         [
             split, percent(figures["top1"]), percent(1 - figures["top1"]),
             *([percent(1 - figures["top5"])] if many else []), number(figures["loss"]),
+            *([percent(figures["ece"])] if calibrated else []),
         ]
         for split, figures in rows
     ]  # fmt: skip
     columns(console, head, cells, text=(corner,))
+
+
+def _wandb(told: dict[str, Any]) -> str:
+    """Where the figures are, or how to send them there."""
+    where = told.get("url") or told.get("sync")
+    return f"{told['mode']} · {where}" if where else told["mode"]
 
 
 def _devices(device: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from cnnctl.config import schema
 from cnnctl.plan import Plan
 from cnnctl.report.format import clock, count, number, percent
 from cnnctl.tasks.classify import Classify, means
@@ -28,6 +29,13 @@ def build(mode: str, plan: Plan) -> list[pl.Callback]:
     if mode == "none" or ranks.rank() > 0:
         return []
     return [LiveBar(console, plan) if mode == "rich" else PlainLines(plan)]
+
+
+def reading(train: schema.Train) -> None:
+    """Say what takes a while before the plan: every image of a folder is decoded once."""
+    data = train.data
+    if isinstance(data, schema.Folder) and data.verify and train.progress != "none":
+        print(f"reading every image of {data.root} once …", file=sys.stderr, flush=True)
 
 
 class PlainLines(pl.Callback):

@@ -35,7 +35,7 @@ TRAINED: dict[str, Any] = {
 }  # fmt: skip
 EVALUATED: dict[str, Any] = {
     "run": RUN, "checkpoint": f"{RUN}/checkpoints/best.ckpt", "split": "test", "n": 1500,
-    "metrics": {"top1": 0.5, "top5": None, "loss": 1.25},
+    "metrics": {"top1": 0.5, "top5": None, "loss": 1.25, "ece": 0.0312},
     "per_class": [
         {"class": "cat", "n": 1499, "recall": 0.5, "precision": 1.0, "f1": 2 / 3},
         {"class": "a dog with " + "a very " * 12 + "long name", "n": 1, "recall": 0.0,
@@ -174,3 +174,15 @@ def test_every_view_that_a_command_names_exists() -> None:
     named = {part.partition('"')[0] for part in text.split('Result("')[1:]}
     assert named == set(console.VIEWS)
     assert json.dumps(VIEWS)
+
+
+@pytest.mark.parametrize(
+    ("told", "row"),
+    [
+        ({"mode": "offline", "sync": "wandb sync x"}, "wandb    offline · wandb sync x"),
+        ({"mode": "online", "url": "https://w/r"}, "wandb    online · https://w/r"),
+        ({"mode": "disabled"}, "wandb    disabled"),
+    ],
+)
+def test_a_run_with_wandb_says_where_its_figures_are(told: dict[str, str], row: str) -> None:
+    assert row in lines("trained", TRAINED | {"wandb": told})

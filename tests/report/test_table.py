@@ -30,6 +30,20 @@ def test_a_value_that_does_not_fit_ends_in_an_ellipsis() -> None:
     assert drawn(table.pairs, 12, [("run", "outputs/train")]) == ["run  output…"]
 
 
+def test_a_path_to_be_copied_is_shown_whole() -> None:
+    assert drawn(table.pairs, 12, [("run", "outputs/train")], ("run",)) == ["run  outputs/train"]
+
+
+def test_columns_are_left_out_before_others_are_cut() -> None:
+    head, rows = ("run", "seed", "top1"), [["r" * 20, "0", "99.00 %"]]
+    options = {"text": ("run",), "gives": ("run",), "drops": ("epochs", "seed")}
+    wide = drawn(table.columns, 40, head, rows, **options)
+    assert wide[2].split() == ["r" * 20, "0", "99.00", "%"]
+    narrow = drawn(table.columns, 30, head, rows, **options)
+    assert narrow[0].split() == ["run", "top1"]
+    assert narrow[2].split() == ["r" * 20, "99.00", "%"]
+
+
 def test_numbers_stand_right_and_texts_left() -> None:
     rows = [["a", "1", "x"], ["long", "1,000", "y"]]
     assert drawn(table.columns, 80, ("name", "n", "t"), rows, text=("name", "t")) == [

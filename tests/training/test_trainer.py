@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from torchmetrics.classification import MulticlassCalibrationError
 from cnnctl import nets, runs, weights
 from cnnctl.commands import job as jobs
 from cnnctl.errors import TrainingError
-from cnnctl.training import measure, noise
+from cnnctl.training import measure
 
 PLAIN = ("augment=none", "schedule=constant")
 
@@ -220,12 +218,3 @@ def test_measuring_tells_figures_by_class(plain) -> None:
     assert sum(row["n"] for row in found["per_class"]) == 359
     train_split = measure.measure(net, job.source, job.train, "train", job.plan.device)
     assert train_split["n"] == 1259
-
-
-def test_lightnings_loggers_get_their_levels_back_after_a_failure_too() -> None:
-    log = logging.getLogger("pytorch_lightning.utilities.rank_zero")
-    before = log.level
-    with contextlib.suppress(ValueError), noise.quiet():
-        assert log.level == logging.WARNING
-        raise ValueError
-    assert log.level == before
