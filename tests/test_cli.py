@@ -27,7 +27,7 @@ MISTAKES = [
     (["train", "--json=1"], "--json takes no value, got '1'"),
     (["train", "lenet5"], "'lenet5' is not key=value (did you mean 'model=lenet5'?)"),
     (["train", "sgd"], "'sgd' is not key=value (did you mean 'optimizer=sgd'?)"),
-    (["show", "it"], "'it' is not key=value (usage: cnnctl show [group=option …] [key=value …])"),
+    (["train", "it"], "'it' is not key=value (usage: cnnctl train [group=option …] [key=value …])"),
     (["list"], f"list takes one of {LISTS} (cnnctl list models)"),
     (["list", "modles"], f"cannot list 'modles'; one of {LISTS} (did you mean 'models'?)"),
     (["evaluate", "a", "b"], f"evaluate takes one run, got 2 ({RUNS})"),

@@ -6,6 +6,7 @@ Renew the README with `pytest tests/test_readme.py --overwrite`.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -26,6 +27,7 @@ def printed(command: str, folder: Path) -> str:
     done = subprocess.run(
         [sys.executable, "-m", *words],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, cwd=folder,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},  # the README was written without a GPU
     )  # fmt: skip
     return "".join(f"{line.rstrip()}\n" for line in done.stdout.splitlines())
 
@@ -33,7 +35,7 @@ def printed(command: str, folder: Path) -> str:
 def masked(text: str) -> str:
     """Text without numbers, rules and the widths that follow from numbers."""
     text = re.sub(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_(\w+?)_(\w+?)_[0-9a-f]{4}", r"RUN_\1_\2", text)
-    text = re.sub(r"sha256 [0-9a-f]+", "sha256 #", text)
+    text = re.sub(r"sha256 [0-9a-f]+", "sha256 #", text).replace(" thread)", " threads)")
     text = re.sub(r"\d[\d,.:]*", "#", text)
     return re.sub(r"[ ─]+", " ", text)
 

@@ -97,8 +97,9 @@ VERBS = {
     ),
     "show": Verb(
         "show the composed configuration and where each value came from",
-        "cnnctl show [group=option …] [key=value …]",
-        "  cnnctl show model=mlp optimizer.lr=0.01",
+        "cnnctl show [SECTION…] [group=option …] [key=value …]",
+        "  cnnctl show\n  cnnctl show optimizer schedule model=mlp optimizer.lr=0.01",
+        takes_target=True,
         flags=_CONFIG_DIR,
     ),
     "completion": Verb(

@@ -97,4 +97,6 @@ def _replay(call: Call, overrides: list[str]) -> Result:
         raise UsageError(text, "compose from groups instead")
     with compose.opened():
         config, problems = replay.replay(runs.read_config(Path(call.flags["--config"])), overrides)
-    return execute(config, call) if not problems else settle(config, overrides, problems)  # pyright: ignore[reportReturnType] - settle raises on problems
+    if problems:
+        settle(config, overrides, problems)
+    return execute(config, call)

@@ -33,8 +33,8 @@ def build(mode: str, plan: Plan) -> list[pl.Callback]:
 
 def reading(train: schema.Train) -> None:
     """Say what takes a while before the plan: every image of a folder is decoded once."""
-    data = train.data
-    if isinstance(data, schema.Folder) and data.verify and train.progress != "none":
+    data, shown = train.data, train.progress != "none" and ranks.rank() == 0
+    if shown and isinstance(data, schema.Folder) and data.verify:
         print(f"reading every image of {data.root} once …", file=sys.stderr, flush=True)
 
 

@@ -33,7 +33,7 @@ class Tally:
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Count one batch: mean loss (), logits (B, classes), labels (B,)."""
         hits = logits.topk(min(TOP, logits.shape[1])).indices == labels.unsqueeze(1)
-        images = torch.tensor(len(labels), device=loss.device)
+        images = loss.new_full((), len(labels))  # made on the device: a copy would wait for it
         self.sums += torch.stack((loss.detach() * images, hits[:, 0].sum(), hits.sum(), images))
 
 

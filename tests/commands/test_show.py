@@ -53,3 +53,27 @@ def test_all_that_is_wrong_is_told_at_once(cnnctl, words: list[str], lines: list
     code, out, err = cnnctl("show", *words)
     assert (code, out) == (2, "")
     assert err.splitlines() == [f"cnnctl: error: {line}" for line in lines]
+
+
+def test_sections_are_shown_alone_in_the_order_given(cnnctl) -> None:
+    outcome = cnnctl("show", "schedule", "seed", "seed=3", "--json")
+    rows = [(row["key"], row["value"]) for row in outcome.document["result"]["keys"]]
+    assert rows == [
+        ("schedule.name", "cosine"), ("schedule.warmup", 0), ("schedule.final", 0), ("seed", 3),
+    ]  # fmt: skip
+
+
+SECTIONS = (
+    "seed, outputs, progress, trainer, model, data, augment, optimizer, schedule, hardware, logger"
+)
+
+
+@pytest.mark.parametrize(
+    ("section", "line"),
+    [
+        ("shedule", "no section 'shedule' (did you mean 'schedule'?)"),
+        ("net", f"no section 'net' (sections: {SECTIONS})"),
+    ],
+)
+def test_a_section_that_is_not_there(cnnctl, section: str, line: str) -> None:
+    assert cnnctl("show", section) == (2, "", f"cnnctl: error: {line}\n")

@@ -45,7 +45,7 @@ def marked() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (50, 40), (17, 90), (8, 8)])
-@pytest.mark.parametrize("name", ["none", "shift", "flip_crop", "resized_crop"])
+@pytest.mark.parametrize("name", ["none", "shift", "shift_rotate", "flip_crop", "resized_crop"])
 def test_every_image_becomes_a_square_of_floats(shape, name) -> None:
     data = digits(channels=3, mean=[0, 0, 0], std=[1, 1, 1])
     image = torch.randint(0, 256, (3, *shape), dtype=torch.uint8)
