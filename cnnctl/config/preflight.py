@@ -7,7 +7,7 @@ from typing import Any
 
 from cnnctl.config import rules, schema
 from cnnctl.config.overrides import key_of
-from cnnctl.config.read import read
+from cnnctl.config.read import read_parts
 from cnnctl.errors import ConfigError, Problem
 
 
@@ -15,11 +15,9 @@ def check(
     config: dict[str, Any], problems: Sequence[Problem]
 ) -> tuple[schema.Train | None, list[Problem]]:
     """Schema and rules on top of what composing found, one problem per key. Needs no torch."""
-    train, found = read(schema.Train, config)
-    merged = merge(problems, found)
-    if train is not None:
-        merged += rules.broken(train)
-    return train, merged
+    parts, found = read_parts(schema.Train, config)
+    train = None if found else schema.Train(**parts)
+    return train, merge(problems, [*found, *rules.broken(parts)])
 
 
 def merge(first: Sequence[Problem], more: Sequence[Problem]) -> list[Problem]:

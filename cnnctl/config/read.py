@@ -44,11 +44,27 @@ def read(cls: type[T], data: Any, path: str = "") -> tuple[T | None, list[Proble
     return (None, problems) if problems else (value, [])
 
 
+def read_parts(cls: type, data: dict[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+    """The fields of `cls` that can be read from `data`, and the problems of the others.
+
+    What is right can so be checked further although something else is wrong.
+    """
+    problems: list[Problem] = []
+    return _values(cls, data, "", problems), problems
+
+
 def _section(cls: type[T], data: Any, path: str, problems: list[Problem]) -> T | None:
     if not isinstance(data, dict):
         problems.append(Problem(f"{path} must be a section, got {show(data)}", key=path))
         return None
-    fields = {field.name: field for field in dataclasses.fields(cls)}  # pyright: ignore[reportArgumentType] - T is a dataclass
+    before = len(problems)
+    values = _values(cls, data, path, problems)
+    return None if len(problems) > before else cls(**values)
+
+
+def _values(cls: type, data: dict[str, Any], path: str, problems: list[Problem]) -> dict[str, Any]:
+    """The values of those fields that have no problem."""
+    fields = {field.name: field for field in dataclasses.fields(cls)}
     hints = typing.get_type_hints(cls)
     prefix = f"{path}." if path else ""
     for name in data:
@@ -63,8 +79,11 @@ def _section(cls: type[T], data: Any, path: str, problems: list[Problem]) -> T |
         if name not in data:
             problems.append(Problem(f"missing key '{prefix}{name}'", key=f"{prefix}{name}"))
             continue
-        values[name] = _field(field, hints[name], data[name], f"{prefix}{name}", problems)
-    return None if problems else cls(**values)
+        before = len(problems)
+        value = _field(field, hints[name], data[name], f"{prefix}{name}", problems)
+        if len(problems) == before:
+            values[name] = value
+    return values
 
 
 def _field(

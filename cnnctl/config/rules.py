@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from cnnctl.config import schema
 from cnnctl.errors import Problem
 
 
-def broken(train: schema.Train) -> list[Problem]:
-    """Every rule that this configuration breaks."""
-    return [*_data(train.data), *_optimizer(train.optimizer), *_time(train), *_hardware(train)]
+def broken(parts: Mapping[str, Any]) -> list[Problem]:
+    """Every rule that these sections of a configuration break; some may be missing."""
+    problems: list[Problem] = []
+    if "data" in parts:
+        problems += _data(parts["data"])
+    if "optimizer" in parts:
+        problems += _optimizer(parts["optimizer"])
+    if "schedule" in parts and "trainer" in parts:
+        problems += _time(parts["schedule"], parts["trainer"].max_epochs)
+    if "hardware" in parts:
+        problems += _hardware(parts["hardware"])
+    return problems
 
 
 def _data(data: schema.Data) -> Iterator[Problem]:
@@ -34,8 +44,7 @@ def _optimizer(optimizer: schema.Optimizer) -> Iterator[Problem]:
         yield Problem(text, "set optimizer.momentum=0.9", "optimizer.nesterov")
 
 
-def _time(train: schema.Train) -> Iterator[Problem]:
-    schedule, epochs = train.schedule, train.trainer.max_epochs
+def _time(schedule: schema.Schedule, epochs: int) -> Iterator[Problem]:
     warmup = schedule.warmup
     if warmup.unit == "epochs" and warmup.amount > epochs:
         text = f"schedule.warmup={warmup} is longer than the training"
@@ -53,8 +62,7 @@ def _time(train: schema.Train) -> Iterator[Problem]:
         yield Problem(text, f"trainer.max_epochs is {epochs}", "schedule.every")
 
 
-def _hardware(train: schema.Train) -> Iterator[Problem]:
-    hardware = train.hardware
+def _hardware(hardware: schema.Hardware) -> Iterator[Problem]:
     if hardware.accelerator != "cpu":
         return
     if hardware.precision in ("16-mixed", "16-true"):

@@ -80,8 +80,11 @@ def test_problems_of_composing_and_of_the_schema_stand_in_one_error() -> None:
     ]
 
 
-def test_rules_wait_until_every_value_is_typed() -> None:
-    assert checked("data.std=[1, 2]", "seed=x")[1] == ["seed must be a whole number, got 'x'"]
+def test_rules_are_told_beside_values_of_another_section() -> None:
+    assert checked("data.std=[1, 2]", "seed=x")[1] == [
+        "seed must be a whole number, got 'x'",
+        "data.std must have one number per channel, got [1.0, 2.0] (data.channels is 1)",
+    ]
 
 
 def test_a_key_is_told_once_and_by_the_first() -> None:

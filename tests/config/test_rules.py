@@ -165,4 +165,13 @@ def test_the_default_breaks_no_rule() -> None:
         config, _ = compose.compose("train", [])
     train, _ = preflight.check(config, [])
     assert train is not None
-    assert rules.broken(train) == []
+    assert rules.broken(vars(train)) == []
+
+
+def test_rules_are_checked_for_the_sections_that_can_be_read() -> None:
+    words = [*CPU, "hardware.precision=16-mixed", "data.batch_size=0", "data.std=[1, 1]"]
+    with compose.opened():
+        config, _ = compose.compose("train", words)
+    train, problems = preflight.check(config, [])
+    assert train is None
+    assert [problem.key for problem in problems] == ["data.batch_size", "hardware.precision"]
