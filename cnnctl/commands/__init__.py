@@ -61,7 +61,7 @@ VERBS = {
     "train": Verb(
         "plan, train and test a net",
         "cnnctl train [group=option …] [key=value …]",
-        "Prints the plan, trains, tests the best epoch and keeps everything in a run folder.\n"
+        "Prints the plan, trains, tests the best epoch and keeps everything in a folder.\n"
         "Without arguments: LeNet-5 on handwritten digits, under a minute on two cores.\n\n"
         "  cnnctl train optimizer=sgd optimizer.lr=0.05 trainer.max_epochs=10\n"
         "  cnnctl train data=folder data.root=photos\n"
@@ -69,7 +69,7 @@ VERBS = {
         flags={
             "--dry-run": (FLAG, "print the plan; train nothing, write nothing"),
             "--config": (VALUE, "replay the config.yaml of a run; keys can be changed"),
-            "--multirun": (FLAG, "one run per combination of comma-separated values (-m)"),
+            "--multirun": (FLAG, "one run per combination of comma-separated values"),
             **_CONFIG_DIR,
             "--cfg": (VALUE, "Hydra: print the configuration job, hydra or all"),
             "--info": (OPTIONAL, "Hydra: print defaults, searchpath, plugins, …"),
@@ -79,7 +79,7 @@ VERBS = {
     ),
     "evaluate": Verb(
         "measure a run again, by class too",
-        "cnnctl evaluate RUN [split=test|val|train] [checkpoint=best|last|FILE] [key=value …]",
+        "cnnctl evaluate RUN [split=…] [checkpoint=…] [key=value …]",
         "RUN is a run folder, its name, `latest`, or a checkpoint file. The run's own\n"
         "configuration is used; data… and hardware… may be changed.\n\n"
         "  cnnctl evaluate latest\n"
@@ -89,7 +89,9 @@ VERBS = {
     ),
     "list": Verb(
         "list models, data, recipes, optimizers, hardware, runs, …",
-        "cnnctl list models|data|augments|recipes|optimizers|schedules|hardware|loggers|runs",
+        "cnnctl list WHAT",
+        "WHAT is models, data, augments, recipes, optimizers, schedules, hardware,\n"
+        "loggers or runs.\n\n"
         "  cnnctl list models\n  cnnctl list runs outputs=outputs",
         takes_target=True,
         flags=_CONFIG_DIR,

@@ -68,3 +68,9 @@ def test_every_key_is_named_with_type_meaning_and_limits(cnnctl) -> None:
         assert lines in keys
     assert "groups:" not in cnnctl("evaluate", "--help").out
     assert "  split       which images [one of train, val, test]\n" in cnnctl("evaluate", "-h").out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_what_is_written_by_hand_fits_80_columns(verb: str) -> None:
+    written = f"usage: {VERBS[verb].usage}\n{VERBS[verb].about}\n{VERBS[verb].summary}"
+    assert [line for line in written.splitlines() if len(line) > 80] == []
