@@ -39,7 +39,7 @@ def test_the_wheel_has_the_configuration_and_the_digits(built: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for file in sorted((ROOT / "conf").rglob("*.yaml")):
         assert f"cnnctl/{file.relative_to(ROOT).as_posix()}" in names
-    assert "cnnctl/data/digits.npz" in names
+    assert {"cnnctl/data/digits.npz", "cnnctl/data/digits.txt"} <= names
     assert "cnnctl/nets/costs.json" in names
     assert not [name for name in names if name.startswith(("tests/", "conf/", "outputs/"))]
 
