@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import hydra
 import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -32,7 +33,8 @@ from cnnctl.config.overrides import key_of
 from cnnctl.config.schema import VARIANTS
 from cnnctl.errors import ConfigError, Problem, UsageError
 
-VERSION_BASE = "1.3"
+# Hydra 1.3 asks which version's defaults are meant; 1.4 has none but its own and warns.
+VERSION: dict[str, Any] = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
 FAULTS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)  # of model=5
 _extra_dirs: list[Path] = []
 
@@ -56,7 +58,7 @@ def register(extra_dirs: Sequence[Path] = ()) -> None:
 def opened(extra_dirs: Sequence[Path] = ()) -> Iterator[ConfigLoader]:
     """Hydra over the product's and the user's folders."""
     register(extra_dirs)
-    with initialize_config_dir(str(paths.conf_dir()), version_base=VERSION_BASE):
+    with initialize_config_dir(str(paths.conf_dir()), **VERSION):
         yield GlobalHydra.instance().config_loader()
 
 

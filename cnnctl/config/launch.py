@@ -53,9 +53,7 @@ def launch(
         except Exception as error:
             raise _Failed(error) from error
 
-    main = hydra.main(
-        version_base=compose.VERSION_BASE, config_path=str(paths.conf_dir()), config_name=root
-    )
+    main = hydra.main(config_path=str(paths.conf_dir()), config_name=root, **compose.VERSION)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # an error of Hydra's own reaches us as it is
     sys.argv[1:] = words
     failed: Exception | None = None

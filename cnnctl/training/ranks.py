@@ -65,11 +65,13 @@ def start(run: Path, device: Device) -> None:
     """
     command = [sys.executable, "-m", "cnnctl", "_rank", str(run)]
     port = str(_free_port())
+    threads = max(1, (os.cpu_count() or 1) // device.local)  # more than cores is far slower
+    shared = {"OMP_NUM_THREADS": str(threads), **os.environ}
     children = []
     for local in range(device.local):
         place = {"LOCAL_RANK": str(local), "RANK": str(local), "NODE_RANK": "0"}
         world = {"WORLD_SIZE": str(device.world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        children.append(subprocess.Popen(command, env={**os.environ, **place, **world}))  # noqa: S603 - our own command
+        children.append(subprocess.Popen(command, env={**shared, **place, **world}))  # noqa: S603 - our own command
     try:
         codes = _wait(children)
     finally:
