@@ -139,7 +139,10 @@ def _list(
             broken = _broken(files, data.channels)
             if broken and data.on_error == "fail":
                 hint = "mend or remove it, or leave such files out with data.on_error=skip"
-                raise DataError(next(iter(broken.values())), hint)
+                file, reason = next(iter(broken.items()))
+                others = len(broken) - 1
+                more = f", and {others} more in {folder / name}" if others else ""
+                raise DataError(f"cannot read image {file}: {reason}{more}", hint)
             skipped.update({str(path): reason for path, reason in broken.items()})
             files = [path for path in files if path not in broken]
         if not files:
@@ -158,7 +161,7 @@ def _broken(files: Sequence[Path], channels: int) -> dict[Path, str]:
         try:
             read_image(path, channels)
         except DataError as wrong:
-            return wrong.message
+            return wrong.message.removeprefix(f"cannot read image {path}: ")
         return None
 
     with ThreadPoolExecutor() as pool:  # PIL decodes outside Python's lock

@@ -76,7 +76,7 @@ class LiveBar(PlainLines):
         self.bar = Progress(
             TextColumn("{task.description}"), BarColumn(bar_width=None),
             TextColumn("{task.completed}/{task.total} steps"), TextColumn("{task.fields[figures]}"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(), TextColumn("  "),  # room for the ^C that a terminal echoes
             console=console, auto_refresh=False, transient=True, expand=True,
         )  # fmt: skip
         self.drawn = 0.0
