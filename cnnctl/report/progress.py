@@ -18,6 +18,8 @@ from cnnctl.tasks.classify import Classify, means
 from cnnctl.training import ranks
 from cnnctl.training.callbacks import EpochRecord
 
+FIGURES = 78  # columns beside the bar, and a few for the ^C that a terminal echoes
+SHORTEST, LONGEST = 4, 40  # columns of the bar
 REDRAWS = 0.1  # seconds between two; more would cost time, fewer would look stuck
 
 
@@ -74,10 +76,10 @@ class LiveBar(PlainLines):
         super().__init__(plan)
         self.console = console
         self.bar = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=None),
-            TextColumn("{task.completed}/{task.total} steps"), TextColumn("{task.fields[figures]}"),
-            TimeRemainingColumn(), TextColumn("  "),  # room for the ^C that a terminal echoes
-            console=console, auto_refresh=False, transient=True, expand=True,
+            TextColumn("{task.description}"),
+            BarColumn(max(SHORTEST, min(LONGEST, console.width - FIGURES))),
+            TextColumn("step {task.completed}/{task.total}"), TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(), console=console, auto_refresh=False, transient=True,
         )  # fmt: skip
         self.drawn = 0.0
         self.task = TaskID(0)

@@ -100,7 +100,7 @@ def test_the_bar_leaves_the_epoch_lines_and_a_clean_terminal(columns: int, patte
     assert out.startswith(b'{\n  "schema": 1,')
     assert written.count("\x1b[?25l") == written.count("\x1b[?25h") == 1
     assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")
-    assert re.search(r"epoch 1/2 .*/40 steps", written)
+    assert re.search(r"epoch 1/2 .*step \d+/40 loss", written)
     shown = screen(written)
     assert [line.split()[0] for line in shown] == [
         "net", "data", "steps", "augment", "optimizer", "device", "seed", "run", "epoch", "epoch",
