@@ -5,7 +5,7 @@ BIN := .venv/bin
 train: .venv/core  ## train LeNet-5 on handwritten digits; ARGS="model=mlp seed=1" for others
 	$(BIN)/cnnctl train $(ARGS)
 
-test: .venv/dev  ## run the tests; ARGS="-m slow" for the long ones
+test: .venv/dev  ## run the tests; ARGS="tests/nets -k lenet" for some of them
 	$(BIN)/pytest -n auto -m "not slow and not gpu" $(ARGS)
 
 check: .venv/dev  ## formatting, lint, types, import contracts
