@@ -26,8 +26,10 @@ def train(seed: int, overrides: list[str], outputs: str) -> dict[str, Any]:
     """The result of one run."""
     words = [f"seed={seed}", f"outputs={outputs}", "progress=none", *overrides]
     done = subprocess.run(
-        [CNNCTL, "train", "--json", *words], stdout=subprocess.PIPE, text=True, check=True
+        [CNNCTL, "train", "--json", *words], capture_output=True, text=True, check=False
     )
+    if done.returncode != 0:
+        sys.exit(done.stderr)
     return json.loads(done.stdout)["result"]
 
 

@@ -5,6 +5,9 @@ import sys
 
 import pytest
 
+from cnnctl import runs
+from cnnctl.config import compose
+
 HEAVY = {"torch", "torchvision", "pytorch_lightning", "torchmetrics", "wandb", "hydra", "omegaconf"}
 PRINT_MODULES = """
 import sys
@@ -70,5 +73,15 @@ def test_completing_a_key_a_second_time_needs_no_hydra(monkeypatch: pytest.Monke
 )  # fmt: skip
 def test_a_mistake_is_told_without_torch(words: list[str]) -> None:
     code, packages = imported(*words)
+    assert code == 2
+    assert packages & {"torch", "torchvision", "pytorch_lightning", "wandb"} == set()
+
+
+def test_a_mistake_about_a_run_is_told_without_torch() -> None:
+    with compose.opened():
+        config, _ = compose.compose("train", [])
+    run = runs.create("outputs", "train", "lenet5", "digits")
+    runs.write_config(run, config)
+    code, packages = imported("evaluate", str(run), "data.batch_sise=1")
     assert code == 2
     assert packages & {"torch", "torchvision", "pytorch_lightning", "wandb"} == set()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnnctl import runs
 from cnnctl.commands import Call
 from cnnctl.commands.settle import settle
-from cnnctl.config import compose, preflight, replay, schema
+from cnnctl.config import compose, paths, preflight, replay, schema
 from cnnctl.config.overrides import key_of, quoted
 from cnnctl.config.read import read
 from cnnctl.errors import Problem, UsageError
 from cnnctl.report.result import Result
+
+if TYPE_CHECKING:
+    from cnnctl.weights import Checkpoint
 
 FROM_RUN = ("data", "hardware", "outputs")  # what may be changed of the run's configuration
 
@@ -25,20 +28,31 @@ def run(call: Call) -> Result:
     target = Path(call.targets[0])
     own, of_run, unknown = _sorted_out([quoted(override) for override in call.overrides])
     folder = None if target.is_file() else runs.find(call.targets[0], _outputs(of_run))
-    with compose.opened(compose.extra_dirs(call.flags)):
+    if folder is None:
+        unknown += [
+            Problem(f"'{text}' has no effect: {target} is a checkpoint", key=key_of(text))
+            for text in own
+            if key_of(text) == "checkpoint"
+        ]
+    with compose.opened(paths.extra_dirs(call.flags)):
         config, problems = compose.compose("evaluate", own)
         evaluate, found = read(schema.Evaluate, config)
         problems = preflight.merge([*problems, *unknown], found)
         preflight.require(problems)
         assert evaluate is not None
-        file = target if folder is None else _checkpoint(folder, evaluate.checkpoint)
-        base, problems = replay.replay(_on_one_device(_saved(folder, file)), of_run)
+        if folder is None:
+            file, saved = target, _read(target)
+            config = saved.config
+        else:  # a typo beside a run is told before torch is imported for its checkpoint
+            file, saved = _checkpoint(folder, evaluate.checkpoint), None
+            config = runs.read_config(folder / runs.CONFIG)
+        base, problems = replay.replay(_on_one_device(config), of_run)
     train, spec = settle(base, of_run, problems)
-    from cnnctl import data, weights
+    from cnnctl import data
     from cnnctl.report import progress
     from cnnctl.training import measure
 
-    saved = weights.read(file)
+    saved = saved or _read(file)
     progress.reading(train)
     figures = measure.checkpoint(saved, train, spec, data.load(train.data), evaluate.split)
     place = {"run": str(folder or file), "checkpoint": str(file), "split": evaluate.split}
@@ -71,13 +85,11 @@ def _checkpoint(folder: Path, name: str) -> Path:
     return folder / runs.CHECKPOINTS / f"{name}.ckpt" if name in ("best", "last") else Path(name)
 
 
-def _saved(folder: Path | None, file: Path) -> dict[str, Any]:
-    """The configuration of the run, or of the checkpoint where no run is given."""
-    if folder is not None:
-        return runs.read_config(folder / runs.CONFIG)
+def _read(file: Path) -> Checkpoint:
+    """The checkpoint; torch is imported here."""
     from cnnctl import weights
 
-    return weights.read(file).config
+    return weights.read(file)
 
 
 def _on_one_device(config: dict[str, Any]) -> dict[str, Any]:

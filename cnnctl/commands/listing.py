@@ -7,7 +7,7 @@ from typing import Any
 
 from cnnctl import runs
 from cnnctl.commands import Call
-from cnnctl.config import catalog
+from cnnctl.config import catalog, paths
 from cnnctl.config.near import did_you_mean
 from cnnctl.config.overrides import key_of
 from cnnctl.errors import UsageError
@@ -30,7 +30,7 @@ def run(call: Call) -> Result:
             f"cannot list '{what}'; one of {', '.join(WHAT)}", did_you_mean(what, WHAT)
         )
     outputs = _outputs(call, what)
-    extra = [Path(call.flags["--config-dir"])] if "--config-dir" in call.flags else None
+    extra = paths.extra_dirs(call.flags)
     if what == "models":
         rows = catalog.models(extra)
     elif what == "data":

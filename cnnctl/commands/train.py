@@ -11,7 +11,7 @@ from typing import Any
 from cnnctl import runs
 from cnnctl.commands import Call
 from cnnctl.commands.settle import settle
-from cnnctl.config import compose, launch, preflight, replay
+from cnnctl.config import compose, launch, paths, preflight, replay
 from cnnctl.config.overrides import quoted
 from cnnctl.errors import EXIT_FAILED, CnnctlError, UsageError
 from cnnctl.report.result import Result
@@ -25,7 +25,7 @@ def run(call: Call) -> Result | None:
     if "--config" in call.flags:
         return _replay(call, overrides)
     launch.check(call.flags)
-    extra = compose.extra_dirs(call.flags)
+    extra = paths.extra_dirs(call.flags)
     _check(call, overrides, extra)
     if "--multirun" in call.flags:
         return _several(call, overrides, extra)
@@ -73,7 +73,9 @@ def execute(config: dict[str, Any], call: Call) -> Result:
         console.plan(console.out(stderr=True), document)
     if plan.device.world > 1 and not ranks.started():
         ranks.start(folder, plan.device)
-        return Result("trained", runs.read_result(folder) or {})
+        result = runs.read_result(folder)
+        assert result is not None  # the first process wrote it, or start has raised
+        return Result("trained", result)
     return Result("trained", job.work(ready, folder))
 
 

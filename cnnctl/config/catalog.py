@@ -18,8 +18,8 @@ COSTS = Path(cnnctl.__file__).parent / "nets" / "costs.json"
 def models(extra: list[Path] | None = None) -> list[dict[str, Any]]:
     """Every net: name, family, year, paper, params, macs, input (C, H, W).
 
-    Parameters and multiply-adds come from a generated table, at ten classes for nets on
-    32x32 and at a thousand for those of ImageNet; a net of the user's own has none there.
+    Parameters and multiply-adds come from a generated table, for ten classes at the paper's
+    input; a net of the user's own has none there.
     """
     costs = json.loads(COSTS.read_text(encoding="utf-8"))
     rows = []

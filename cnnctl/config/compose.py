@@ -8,7 +8,7 @@ interpolations that lead nowhere, broken YAML.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from omegaconf.errors import OmegaConfBaseException
 from cnnctl.config import diagnose, paths
 from cnnctl.config.overrides import key_of
 from cnnctl.config.schema import VARIANTS
-from cnnctl.errors import ConfigError, Problem, UsageError
+from cnnctl.errors import ConfigError, Problem
 
 # Hydra 1.3 asks which version's defaults are meant; 1.4 has none but its own and warns.
 VERSION: dict[str, Any] = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
@@ -60,17 +60,6 @@ def opened(extra_dirs: Sequence[Path] = ()) -> Iterator[ConfigLoader]:
     register(extra_dirs)
     with initialize_config_dir(str(paths.conf_dir()), **VERSION):
         yield GlobalHydra.instance().config_loader()
-
-
-def extra_dirs(flags: Mapping[str, str]) -> list[Path]:
-    """The folder of --config-dir. Raises UsageError if it is not there."""
-    if "--config-dir" not in flags:
-        return []
-    folder = Path(flags["--config-dir"])
-    if not folder.is_dir():
-        message = f"--config-dir is not a folder: {folder}"
-        raise UsageError(message)
-    return [folder.resolve()]
 
 
 def parse(loader: ConfigLoader, overrides: Sequence[str]) -> tuple[list[Override], list[Problem]]:

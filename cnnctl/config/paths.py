@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from cnnctl.errors import UsageError
@@ -36,6 +37,17 @@ def user_dirs() -> list[Path]:
     folders += [Path.cwd() / "conf", Path(base) / "cnnctl" / "conf"]
     own = conf_dir()
     return [folder.resolve() for folder in folders if folder.is_dir() and folder.resolve() != own]
+
+
+def extra_dirs(flags: Mapping[str, str]) -> list[Path]:
+    """The folder of --config-dir. Raises UsageError if it is not there."""
+    if "--config-dir" not in flags:
+        return []
+    folder = Path(flags["--config-dir"])
+    if not folder.is_dir():
+        message = f"--config-dir is not a folder: {folder}"
+        raise UsageError(message)
+    return [folder.resolve()]
 
 
 def config_files(extra: list[Path] | None = None) -> dict[str, dict[str, Path]]:

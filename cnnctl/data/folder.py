@@ -57,12 +57,11 @@ def load(data: schema.Data) -> Source:
     classes = _classes(root / "train")
     if len(classes) == 1:
         raise DataError(f"{root / 'train'} has one class only: {classes[0]}", "give two or more")
+    names = ["train", *(name for name in ("val", "test") if (root / name).is_dir())]
+    for name in names[1:]:  # before the images are read, which can take minutes
+        _same_classes(root, name, classes)
     skipped: dict[str, str] = {}
-    splits = {"train": _list(root / "train", classes, data, skipped)}
-    for name in ("val", "test"):
-        if (root / name).is_dir():
-            _same_classes(root, name, classes)
-            splits[name] = _list(root / name, classes, data, skipped)
+    splits = {name: _list(root / name, classes, data, skipped) for name in names}
     if "val" not in splits:
         whole = splits["train"]
         share = {"val": data.val_fraction}

@@ -161,3 +161,11 @@ def test_images_of_ones_own_are_measured_and_a_missing_test_split_is_told(cnnctl
     result = cnnctl("evaluate", "latest", f"data.root={other}", "--json").document["result"]
     assert [(row["class"], row["n"]) for row in result["per_class"]] == [("cat", 3), ("dog", 2)]
     assert weights.read(Path(result["checkpoint"])).classes == ("cat", "dog")
+
+
+def test_a_checkpoint_beside_a_checkpoint_file_has_no_effect_and_is_refused(
+    cnnctl, lenet: Path
+) -> None:
+    file = lenet / "checkpoints" / "best.ckpt"
+    text = f"cnnctl: error: 'checkpoint=last' has no effect: {file} is a checkpoint\n"
+    assert cnnctl("evaluate", str(file), "checkpoint=last") == (2, "", text)

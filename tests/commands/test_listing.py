@@ -104,3 +104,8 @@ def test_a_damaged_run_is_named(cnnctl) -> None:
 )
 def test_what_has_no_effect_is_refused(cnnctl, words: list[str], text: str) -> None:
     assert cnnctl("list", *words) == (2, "", f"cnnctl: error: {text}\n")
+
+
+def test_a_config_dir_that_is_not_there_is_refused(cnnctl) -> None:
+    outcome = cnnctl("list", "models", "--config-dir", "nowhere")
+    assert outcome == (2, "", "cnnctl: error: --config-dir is not a folder: nowhere\n")

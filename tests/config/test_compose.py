@@ -124,15 +124,15 @@ def test_an_edited_file_of_the_product_is_blamed_itself(tmp_path, monkeypatch) -
 def test_the_folder_of_config_dir_comes_before_those_of_the_user(tmp_path) -> None:
     put(tmp_path / "more" / "logger" / "mine.yaml", "name: more\n")
     put(tmp_path / "conf" / "logger" / "mine.yaml", "name: conf\n")
-    with compose.opened(compose.extra_dirs({"--config-dir": "more"})):
+    with compose.opened(paths.extra_dirs({"--config-dir": "more"})):
         assert compose.compose("train", ["logger=mine"])[0]["logger"] == {"name": "more"}
     assert composed("logger=mine")[0]["logger"] == {"name": "conf"}
 
 
 def test_a_config_dir_that_is_missing_is_an_error() -> None:
-    assert compose.extra_dirs({}) == []
+    assert paths.extra_dirs({}) == []
     with pytest.raises(UsageError, match=r"^--config-dir is not a folder: nowhere$"):
-        compose.extra_dirs({"--config-dir": "nowhere"})
+        paths.extra_dirs({"--config-dir": "nowhere"})
 
 
 def test_a_multirun_is_checked_one_sweep_at_a_time() -> None:

@@ -116,6 +116,12 @@ def test_splits_with_other_classes_are_refused(photos, split) -> None:
     assert refusal(root) == f"{train} has class 'dog', which {other} lacks {every}"
 
 
+def test_classes_are_compared_before_any_image_is_read(photos, monkeypatch) -> None:
+    root = photos({"train": PETS, "test": {"cat": 1, "frog": 1}})
+    monkeypatch.setattr(folder, "read_image", lambda *_: pytest.fail("an image was read"))
+    assert refusal(root).startswith(f"{root / 'test'} has class 'frog', which")
+
+
 def broken_files(root: Path) -> dict[Path, str]:
     """Breaks three files of the cats; returns what is said of each."""
     cats = root / "train/cat"
