@@ -9,7 +9,7 @@ import typing
 
 from cnnctl.commands import COMMON, FLAG, SHORT, VERBS
 from cnnctl.config import paths, schema
-from cnnctl.config.read import kind
+from cnnctl.config.kinds import kind
 
 GROUPS = ("model", "data", "augment", "optimizer", "schedule", "hardware", "logger", "recipe")
 PIPE_WIDTH = 120  # columns where there is no terminal to measure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,34 +13,37 @@ import yaml
 import cnnctl
 from cnnctl.config import paths
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where PyYAML has it
 COSTS = Path(cnnctl.__file__).parent / "nets" / "costs.json"
 
 
 def models(extra: list[Path] | None = None) -> list[dict[str, Any]]:
-    """Every net: name, family, year, paper, params, macs, input (C, H, W).
+    """Every net: name, family, year, paper, params, macs, input (C, H, W), classes.
 
-    Parameters and multiply-adds come from a generated table, for ten classes at the paper's
+    Parameters and multiply-adds come from a generated table, for the paper's classes and
     input; a net of the user's own has none there.
     """
     costs = json.loads(COSTS.read_text(encoding="utf-8"))
     rows = []
-    for name, file in _options("model", extra):
-        facts = _facts(file)
+    files = dict(_options("model", extra))
+    for name, file in files.items():
+        said = facts(file, files)
         cost = costs.get(name, {"params": None, "macs": None})
-        row = {"name": name, **{key: facts.get(key) for key in ("family", "year", "paper")}}
-        rows.append({**row, **cost, "input": facts.get("input")})
+        row = {"name": name, **{key: said.get(key) for key in ("family", "year", "paper")}}
+        rows.append({**row, **cost, "input": said.get("input"), "classes": said.get("classes")})
     return rows
 
 
 def datasets(extra: list[Path] | None = None) -> list[dict[str, Any]]:
     """Every data set: name, image size, channels, source, licence."""
     rows = []
-    for name, file in _options("data", extra):
-        facts = _facts(file)
-        size = facts.get("size")
-        row = {"name": name, "channels": facts.get("channels")}
+    files = dict(_options("data", extra))
+    for name, file in files.items():
+        said = facts(file, files)
+        size = said.get("size")
+        row = {"name": name, "channels": said.get("channels")}
         row["size"] = size if isinstance(size, int) else "the net's"  # an interpolation
-        rows.append(row | {key: facts.get(key) for key in ("source", "licence")})
+        rows.append(row | {key: said.get(key) for key in ("source", "licence")})
     return rows
 
 
@@ -64,10 +68,20 @@ def _options(group: str, extra: list[Path] | None) -> list[tuple[str, Path]]:
     return sorted(paths.config_files(extra).get(group, {}).items())
 
 
-def _facts(file: Path) -> dict[str, Any]:
-    """The keys of a file; an unreadable one has none, and using it says why."""
+def facts(file: Path, others: Mapping[str, Path]) -> dict[str, Any]:
+    """The keys of a file, over those of the files in its defaults list, as Hydra composes them.
+
+    `others` are the options of its group by name. An unreadable file has no keys, and using
+    it says why.
+    """
     try:
-        facts = yaml.safe_load(file.read_text(encoding="utf-8"))
+        own = yaml.load(file.read_text(encoding="utf-8"), LOADER)  # noqa: S506 - both are safe
     except (yaml.YAMLError, UnicodeDecodeError):
         return {}
-    return facts if isinstance(facts, dict) else {}
+    if not isinstance(own, dict):
+        return {}
+    found: dict[str, Any] = {}
+    for name in own.pop("defaults", []):
+        if name in others and others[name] != file:
+            found |= facts(others[name], others)
+    return found | own

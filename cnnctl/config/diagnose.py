@@ -10,8 +10,8 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
+from cnnctl.config.kinds import show
 from cnnctl.config.near import did_you_mean
-from cnnctl.config.read import show
 from cnnctl.errors import Problem
 
 OPAQUE = re.compile(r"LexerNoViableAltException: .*")

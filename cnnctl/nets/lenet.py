@@ -14,6 +14,7 @@ from torch import nn
 from cnnctl.config.schema import key
 from cnnctl.nets import spec
 from cnnctl.nets.blocks import ACTIVATIONS, POOLS, Activation, Layers, Pool, dense, flat_features
+from cnnctl.nets.net import Net
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,7 @@ class Spec(spec.Spec):
     pool: Pool = key("kind of subsampling in S2 and S4")
 
 
-class LeNet(nn.Sequential):
+class LeNet(Net):
     """(B, in_channels, 32, 32) -> logits (B, num_classes); larger images work too."""
 
     Spec = Spec
@@ -41,4 +42,5 @@ class LeNet(nn.Sequential):
             c5=nn.Conv2d(c3, c5, spec.kernel), c5_act=activation(), flatten=nn.Flatten(),
         )  # fmt: skip
         hidden, width = dense(spec.hidden, flat_features(layers, shape), spec.activation, first=6)
-        super().__init__(layers | hidden | OrderedDict(output=nn.Linear(width, num_classes)))
+        output: Layers = OrderedDict(output=nn.Linear(width, num_classes))
+        super().__init__(layers | hidden | output, spec.init)

@@ -10,7 +10,8 @@ from torch import nn
 
 from cnnctl.config.schema import key
 from cnnctl.nets import spec
-from cnnctl.nets.blocks import Activation, dense
+from cnnctl.nets.blocks import Activation, Layers, dense
+from cnnctl.nets.net import Net
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,12 +22,13 @@ class Spec(spec.Spec):
     activation: Activation = key("after every hidden layer")
 
 
-class Mlp(nn.Sequential):
+class Mlp(Net):
     """(B, in_channels, H, W) -> logits (B, num_classes)."""
 
     Spec = Spec
 
     def __init__(self, spec: Spec, *, num_classes: int, shape: tuple[int, int, int]) -> None:
         hidden, width = dense(spec.hidden, math.prod(shape), spec.activation)
-        output = nn.Linear(width, num_classes)
-        super().__init__(OrderedDict(flatten=nn.Flatten()) | hidden | OrderedDict(output=output))
+        flatten: Layers = OrderedDict(flatten=nn.Flatten())
+        output: Layers = OrderedDict(output=nn.Linear(width, num_classes))
+        super().__init__(flatten | hidden | output, spec.init)

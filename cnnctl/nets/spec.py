@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from cnnctl.config.schema import key
+from cnnctl.errors import Problem
+
+Init = Literal["torch", "he", "he_fan_out", "xavier", "gaussian", "lecun"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,6 +18,21 @@ class Spec:
 
     name: str = key("name of the net")
     family: str = key("the class that builds it")
-    year: int = key("year of the paper")
+    year: int | None = key("year of the paper")
     paper: str = key("authors, year and title of the paper")
     input: tuple[int, int, int] = key("channels, height and width of the paper's input", min=1)
+    classes: int = key("classes of the paper's data set; training takes those of the data", min=2)
+    twin: str | None = key("torchvision/NAME or timm/NAME: the net whose weights fit")
+    init: Init = key("how the weights start")
+    strict: bool = key("refuse sizes that a stride does not divide, instead of rounding down")
+
+    def problems(self) -> Iterator[Problem]:
+        """What is wrong between numbers that each are fine alone."""
+        yield from ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageNetSpec(Spec):
+    """What the nets made for 224x224 pixels have in addition."""
+
+    small_input: bool = key("a stem for small images, such as 32x32: no early reduction")

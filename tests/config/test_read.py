@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnnctl.config.duration import Duration
-from cnnctl.config.read import Mismatch, convert, kind, read, show
+from cnnctl.config.kinds import Mismatch, convert, kind, show
+from cnnctl.config.read import read
 from cnnctl.config.schema import key, section
 
 LEVELS = "must be one of low, high"

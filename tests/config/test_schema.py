@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cnnctl.config import paths, schema
-from cnnctl.config.read import kind
+from cnnctl.config.kinds import kind
 
 GROUPS = {
     "data": schema.DATA,

@@ -5,27 +5,17 @@ from importlib.resources import files
 
 import pytest
 import torch
+from zoo import FILES, spec
 
-from cnnctl import nets, runs
-from cnnctl.config import paths
 from cnnctl.errors import NetError
 from cnnctl.nets.costs import Cost, cost
-from cnnctl.nets.spec import Spec
-
-
-def spec(name: str, **changes: object) -> Spec:
-    numbers = runs.read_config(paths.conf_dir() / "model" / f"{name}.yaml")
-    found, problems = nets.read_spec(numbers | changes)
-    assert problems == []
-    assert found is not None
-    return found
 
 
 def test_the_shipped_table_is_what_is_computed(overwrite: bool) -> None:  # noqa: FBT001 - a fixture
     table = {}
-    for file in sorted((paths.conf_dir() / "model").glob("*.yaml")):
-        net = spec(file.stem)
-        table[file.stem] = cost(net, num_classes=10, shape=net.input)._asdict()
+    for name in FILES:
+        net = spec(name)
+        table[name] = cost(net, num_classes=net.classes, shape=net.input)._asdict()
     shipped = files("cnnctl.nets") / "costs.json"
     text = json.dumps(table, indent=2) + "\n"
     if overwrite:
@@ -58,5 +48,5 @@ def test_counting_allocates_nothing() -> None:
 
 
 def test_counting_refuses_what_cannot_be_built() -> None:
-    with pytest.raises(NetError, match=r"^layer 'c1' cannot work on 1x3x3, left of a 3x3 image"):
+    with pytest.raises(NetError, match=r"too small for layer 'c1': \(3 − 5\)/1 \+ 1 = -1"):
         cost(spec("lenet5"), num_classes=10, shape=(1, 3, 3))

@@ -1,0 +1,31 @@
+"""The base of every family: named layers in the order of the forward pass."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from cnnctl.nets import spec
+from cnnctl.nets.blocks import Layers
+from cnnctl.nets.init import initialise
+
+
+class Net(nn.Sequential):
+    """Images (B, C, H, W) -> logits (B, num_classes).
+
+    A family calls this with its layers, then `init` fills them. In training a net may give a
+    tuple, whose first entry are the logits and whose others only `loss` understands.
+    """
+
+    Spec: ClassVar[type[spec.Spec]]
+
+    def __init__(self, layers: Layers, init: spec.Init) -> None:
+        super().__init__(layers)
+        initialise(self, init)
+
+    def loss(self, outputs: Tensor | tuple[Tensor, ...], labels: Tensor) -> Tensor:
+        """What training makes small: mean cross-entropy over the labels (B,)."""
+        logits = outputs[0] if isinstance(outputs, tuple) else outputs
+        return cross_entropy(logits, labels)

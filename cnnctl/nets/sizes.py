@@ -1,0 +1,89 @@
+"""How large the images are at every layer, with the arithmetic shown where it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from cnnctl.errors import ConfigError, NetError, Problem
+
+SLIDING = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
+BATCH = 2  # batch normalisation refuses a single value per channel
+
+
+def walk(net: nn.Module, shape: tuple[int, int, int], *, strict: bool = False) -> torch.Size:
+    """The shape (C, H, W), or (values,), of what `net` makes of one image of `shape` (C, H, W).
+
+    Runs on the meta device: no weight is touched and no number computed. Raises NetError,
+    naming the layer and its arithmetic, where nothing is left of the image, and if `strict`
+    ConfigError with every layer whose size division leaves a remainder.
+    """
+    state = {name: value.to("meta") for name, value in net.state_dict(keep_vars=True).items()}
+    remainders: dict[str, str] = {}
+    image = torch.empty(BATCH, *shape, device="meta")
+    with torch.no_grad(), _watched(net, shape, remainders):
+        value = functional_call(net, state, (image,))
+    if strict and remainders:
+        raise ConfigError(_illegal(name, text) for name, text in remainders.items())
+    return (value[0] if isinstance(value, tuple) else value).shape[1:]
+
+
+@contextmanager
+def _watched(
+    net: nn.Module, shape: tuple[int, int, int], remainders: dict[str, str]
+) -> Iterator[None]:
+    """While open, every sliding layer checks what reaches it."""
+
+    def check(name: str, layer: nn.Module, given: tuple[Any, ...]) -> None:
+        value: Tensor = given[0]
+        for axis in (0, 1):
+            left, text = steps(layer, int(value.shape[2 + axis]), axis)
+            if left < 1:
+                wrong = f"a {shape[1]}x{shape[2]} image is too small for layer '{name}': {text}"
+                raise NetError(wrong, "use larger images: data.size=…")
+            if left != int(left):
+                remainders.setdefault(name, text)
+
+    handles = [
+        layer.register_forward_pre_hook(lambda layer, given, name=name: check(name, layer, given))
+        for name, layer in net.named_modules()
+        if isinstance(layer, SLIDING)
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def steps(layer: Any, size: int, axis: int) -> tuple[float, str]:
+    """(N + 2P − K)/S + 1 of a convolution or pool for N pixels, as a number and as a text.
+
+    K is the extent of the kernel, D(K − 1) + 1 with dilation D. Not rounded.
+    """
+    kernel, stride, dilation = (
+        _pair(value)[axis]
+        for value in (layer.kernel_size, layer.stride, getattr(layer, "dilation", 1))
+    )
+    kernel = dilation * (kernel - 1) + 1
+    if isinstance(layer.padding, str):  # "same" and "valid", which torch allows at stride 1
+        padding = (kernel - 1) / 2 if layer.padding == "same" else 0
+    else:
+        padding = _pair(layer.padding)[axis]
+    left = (size + 2 * padding - kernel) / stride + 1
+    padded = f" + {2 * padding:g}" if padding else ""
+    return left, f"({size}{padded} − {kernel})/{stride} + 1 = {left:.4g}"
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return value if isinstance(value, tuple) else (value, value)
+
+
+def _illegal(name: str, text: str) -> Problem:
+    wrong = f"model.strict: fractions are illegal, but {name}: {text}"
+    return Problem(wrong, "change data.size, or allow rounding: model.strict=false", name)
