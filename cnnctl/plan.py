@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from cnnctl import devices
 from cnnctl.config import schema
@@ -43,24 +43,20 @@ class Plan:
     warmup_steps: int
     device: Device
     seed: int
+    pretrained: dict[str, Any] | None
 
     def document(self) -> dict[str, Any]:
         """The plan as plan.json holds it."""
         return asdict(self)
 
 
-class Job(NamedTuple):
-    """A configuration, as composed and as read, and all that follows from it."""
+def make(
+    train: schema.Train, spec: Spec, source: Source, pretrained: dict[str, Any] | None = None
+) -> Plan:
+    """Decide everything. Raises ConfigError or NetError if it cannot run here.
 
-    config: dict[str, Any]
-    train: schema.Train
-    spec: Spec
-    source: Source
-    plan: Plan
-
-
-def make(train: schema.Train, spec: Spec, source: Source) -> Plan:
-    """Decide everything. Raises ConfigError or NetError if it cannot run here."""
+    `pretrained` says which weights the net starts from.
+    """
     device = devices.settle(train.hardware)
     shape = (train.data.channels, train.data.size, train.data.size)
     net = cost(spec, num_classes=len(source.classes), shape=shape)
@@ -78,7 +74,7 @@ def make(train: schema.Train, spec: Spec, source: Source) -> Plan:
         optimizer=train.optimizer.name, lr=scaled(train.optimizer, global_batch),
         schedule=train.schedule.name,
         warmup_steps=_warmup(train.schedule, per_epoch, steps),
-        device=device, seed=train.seed,
+        device=device, seed=train.seed, pretrained=pretrained,
     )  # fmt: skip
 
 

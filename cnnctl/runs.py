@@ -24,7 +24,7 @@ from cnnctl.config.near import did_you_mean
 from cnnctl.errors import RunError
 
 CONFIG, PLAN, METRICS, RESULT = "config.yaml", "plan.json", "metrics.csv", "result.json"
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS, BEST, LAST = "checkpoints", "best.ckpt", "last.ckpt"
 LATEST = "latest"
 
 
@@ -38,7 +38,9 @@ def create(outputs: str, verb: str, *words: str) -> Path:
         parent.mkdir(parents=True, exist_ok=True)
         while True:
             now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")  # noqa: DTZ005 - the user's own clock names the folder
-            run = parent / "_".join([now, *words, secrets.token_hex(2)])
+            run = parent / "_".join(
+                [now, *(word.replace("/", "-") for word in words), secrets.token_hex(2)]
+            )
             try:
                 run.mkdir()
             except FileExistsError:

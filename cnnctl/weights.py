@@ -16,6 +16,7 @@ from cnnctl.errors import CheckpointError
 
 ENTRY = "cnnctl"  # the entry of a checkpoint that holds our JSON text
 PREFIX = "net."  # of the net's tensors in a task's state dict
+EXAMPLES = 3  # of what does not fit, in one line
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,13 @@ def read(file: Path) -> Checkpoint:
     """Read a checkpoint of cnnctl. Raises CheckpointError if it is none, or is damaged."""
     if not file.is_file():
         raise CheckpointError(f"no checkpoint at {file}")
+    return _checkpoint(file, content(file))
+
+
+def content(file: Path) -> Any:
+    """What torch.save put into a file. Raises CheckpointError if it cannot be read as data."""
     try:
-        return _checkpoint(file, torch.load(file, map_location="cpu", weights_only=True))
-    except CheckpointError:
-        raise
+        return torch.load(file, map_location="cpu", weights_only=True)
     except PermissionError as wrong:
         raise CheckpointError(f"cannot read {file}: {wrong.strerror}") from wrong
     except Exception as wrong:  # a damaged pickle can raise anything
@@ -65,15 +69,13 @@ def load(net: nn.Module, checkpoint: Checkpoint) -> None:
     wrong = [f"{name} is missing" for name in wanted if name not in checkpoint.weights]
     wrong += [f"{name} is unknown" for name in checkpoint.weights if name not in wanted]
     wrong += [
-        f"{name} is {_size(checkpoint.weights[name])} instead of {_size(tensor)}"
+        f"{name} is {size(checkpoint.weights[name])} instead of {size(tensor)}"
         for name, tensor in wanted.items()
         if name in checkpoint.weights and checkpoint.weights[name].shape != tensor.shape
     ]
     if wrong:
         made = checkpoint.config["model"]["name"]
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""  # noqa: PLR2004 - three examples are enough
-        text = f"{checkpoint.file} holds another network ({made}): {', '.join(wrong[:3])}{more}"
-        raise CheckpointError(text)
+        raise CheckpointError(f"{checkpoint.file} holds another network ({made}): {some(wrong)}")
     net.load_state_dict(checkpoint.weights)
 
 
@@ -89,5 +91,12 @@ def _checkpoint(file: Path, content: Any) -> Checkpoint:
     return Checkpoint(file, weights, about["config"], tuple(about["classes"]), content["epoch"])
 
 
-def _size(tensor: Tensor) -> str:
-    return "x".join(str(size) for size in tensor.shape)
+def size(tensor: Tensor) -> str:
+    """The shape of a tensor as people write it: 64x3x7x7."""
+    return "x".join(str(side) for side in tensor.shape)
+
+
+def some(faults: list[str]) -> str:
+    """The first few of a list, and how many more there are."""
+    more = f" and {len(faults) - EXAMPLES} more" if len(faults) > EXAMPLES else ""
+    return ", ".join(faults[:EXAMPLES]) + more

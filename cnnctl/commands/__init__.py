@@ -91,10 +91,16 @@ VERBS = {
         "list models, data, recipes, optimizers, hardware, runs, …",
         "cnnctl list WHAT",
         "WHAT is models, data, augments, recipes, optimizers, schedules, hardware,\n"
-        "loggers or runs.\n\n"
-        "  cnnctl list models\n  cnnctl list runs outputs=outputs",
+        "loggers or runs. The options filter models.\n\n"
+        "  cnnctl list models --family resnet --max-params 5M\n"
+        "  cnnctl list runs outputs=outputs",
         takes_target=True,
-        flags=_CONFIG_DIR,
+        flags={
+            "--family": (VALUE, "only the nets of one family"),
+            "--max-params": (VALUE, "only nets with at most so many parameters: 500K, 5M"),
+            "--year": (VALUE, "only nets of a year, or of years: 2015, 2012-2016"),
+            **_CONFIG_DIR,
+        },
         module="listing",
     ),
     "show": Verb(

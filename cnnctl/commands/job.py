@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cnnctl import data, plan, runs
+from cnnctl import data, plan, pretrained, runs
 from cnnctl.commands.settle import settle
-from cnnctl.plan import Job
 from cnnctl.report import progress
 from cnnctl.training import ranks, trainer
+from cnnctl.training.trainer import Job
 
 
 def prepare(config: dict[str, Any], overrides: Sequence[str] = ()) -> Job:
@@ -18,7 +18,15 @@ def prepare(config: dict[str, Any], overrides: Sequence[str] = ()) -> Job:
     train, spec = settle(config, overrides)
     progress.reading(train)
     source = data.load(train.data)
-    return Job(config, train, spec, source, plan.make(train, spec, source))
+    start = None
+    if train.pretrained is not None:
+        shape = (train.data.channels, train.data.size, train.data.size)
+        classes = len(source.classes)
+        start = pretrained.find(
+            train.pretrained, spec, num_classes=classes, shape=shape, outputs=train.outputs
+        )
+    told = None if start is None else start.document(train.data)
+    return Job(config, train, spec, source, plan.make(train, spec, source, told), start)
 
 
 def work(job: Job, folder: Path) -> dict[str, Any]:

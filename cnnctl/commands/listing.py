@@ -7,7 +7,7 @@ from typing import Any
 
 from cnnctl import runs
 from cnnctl.commands import Call
-from cnnctl.config import catalog, paths
+from cnnctl.config import catalog, filters, paths
 from cnnctl.config.near import did_you_mean
 from cnnctl.config.overrides import key_of
 from cnnctl.errors import UsageError
@@ -31,8 +31,11 @@ def run(call: Call) -> Result:
         )
     outputs = _outputs(call, what)
     extra = paths.extra_dirs(call.flags)
+    for flag in filters.FLAGS:
+        if flag in call.flags and what != "models":
+            raise UsageError(f"{flag} has no effect on: cnnctl list {what}")
     if what == "models":
-        rows = catalog.models(extra)
+        rows = filters.chosen(catalog.models(extra), filters.read(call.flags))
     elif what == "data":
         rows = catalog.datasets(extra)
     elif what == "runs":

@@ -64,8 +64,15 @@ def header(file: Path) -> str:
     return re.split(r"\.\s+(?=[A-Z])", " ".join(lines))[0].removesuffix(".")
 
 
+def natural(name: str) -> list[tuple[str, int]]:
+    """Sorts resnet18 before resnet101: the numbers in a name count as numbers."""
+    return [(text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", name)]
+
+
 def _options(group: str, extra: list[Path] | None) -> list[tuple[str, Path]]:
-    return sorted(paths.config_files(extra).get(group, {}).items())
+    return sorted(
+        paths.config_files(extra).get(group, {}).items(), key=lambda item: natural(item[0])
+    )
 
 
 def facts(file: Path, others: Mapping[str, Path]) -> dict[str, Any]:

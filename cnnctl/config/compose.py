@@ -28,7 +28,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from cnnctl.config import diagnose, paths
+from cnnctl.config import diagnose, library, paths
 from cnnctl.config.overrides import key_of
 from cnnctl.config.schema import VARIANTS
 from cnnctl.errors import ConfigError, Problem
@@ -46,12 +46,14 @@ class UserFolders(SearchPathPlugin):
         """Append each folder; an option found in two places is taken from the first."""
         for folder in (*_extra_dirs, *paths.user_dirs()):
             search_path.append(provider=str(folder), path=f"file://{folder}")
+        search_path.append(provider="cnnctl", path=f"{library.SCHEME}://nets")
 
 
 def register(extra_dirs: Sequence[Path] = ()) -> None:
     """Make Hydra look into the user's folders, and into `extra_dirs` before those."""
     _extra_dirs[:] = extra_dirs
     Plugins.instance().register(UserFolders)
+    Plugins.instance().register(library.LibraryNets)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from cnnctl.config.near import did_you_mean
 from cnnctl.errors import Problem
 
 OPAQUE = re.compile(r"LexerNoViableAltException: .*")
+FEW = 12  # options that a message can name
 UNREADABLE = (yaml.YAMLError, UnicodeDecodeError)
 
 
@@ -54,13 +55,21 @@ def refused(
         return Problem(f"'{override.input_line}' adds a key that is there", "leave out the +", name)
     if options and str(value) not in options and not isinstance(value, dict):
         given = value if isinstance(value, str) else show(value)
-        text = f"no '{given}' in group '{name}'; available: {', '.join(sorted(options))}"
-        return Problem(text, did_you_mean(str(value), options), name)
+        return _no_option(given, name, options)
     if options or name in known:
         text = f"{name} cannot be set to {show(value)}: {first_line(wrong)}"
         return Problem(text, key=name)
     groups = [group for group in loader.list_groups("") if group != "hydra"]
     return unknown_key(name, [*known, *groups])
+
+
+def _no_option(given: str, group: str, options: Sequence[str]) -> Problem:
+    text = f"no '{given}' in group '{group}'"
+    hint = did_you_mean(given, options)
+    if len(options) > FEW:
+        plural = group if group in ("data", "hardware") else f"{group}s"
+        return Problem(text, hint or f"see: cnnctl list {plural}", group)
+    return Problem(f"{text}; available: {', '.join(sorted(options))}", hint, group)
 
 
 def unknown_key(name: str, known: Sequence[str]) -> Problem:

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 from cnnctl.config.duration import Duration
 from cnnctl.config.kinds import Mismatch, alternatives, convert, show
 from cnnctl.config.near import did_you_mean
-from cnnctl.config.rows import is_table, read_table
+from cnnctl.config.rows import is_table, read_table, rows
 from cnnctl.errors import Problem
 
 T = TypeVar("T")
@@ -91,9 +91,7 @@ def _field(
     if dataclasses.is_dataclass(hint) and hint is not Duration:
         return _section(typing.cast("type", hint), value, path, problems)
     if is_table(hint):
-        before = len(problems)
-        typed = read_table(hint, value, path, problems)
-        return _within(field, typed, value, path, problems) if len(problems) == before else None
+        return _table(field, hint, value, path, problems)
     try:
         typed = convert(value, hint)
     except Mismatch as wrong:
@@ -103,6 +101,18 @@ def _field(
             problems.append(Problem(f"{path} must be {wrong}, got {show(value)}", key=path))
         return None
     return _within(field, typed, value, path, problems)
+
+
+def _table(
+    field: dataclasses.Field[Any], hint: Any, value: Any, path: str, problems: list[Problem]
+) -> Any:
+    """The rows of a table, after a problem for each that does not fit or breaks a limit."""
+    before = len(problems)
+    typed = read_table(hint, value, path, problems)
+    if len(problems) == before:
+        for place, row, given in rows(hint, typed, value, path):
+            _within(field, row, given, place, problems)
+    return typed
 
 
 def _within(
@@ -121,7 +131,8 @@ def _within(
 def _every(value: Any, holds: typing.Callable[[Any], bool]) -> bool:
     if isinstance(value, tuple):
         return all(_every(item, holds) for item in value)
-    return not isinstance(value, (int, float)) or holds(value)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return not number or holds(value)
 
 
 def _not_one_of(path: str, value: Any, options: typing.Iterable[Any]) -> Problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Iterator
 from typing import Any, get_args, get_origin
 
 from cnnctl.config.kinds import Mismatch, convert, show
@@ -21,6 +22,16 @@ def read_table(hint: Any, value: Any, path: str, problems: list[Problem]) -> tup
         return ()
     row = get_args(hint)[0]
     return tuple(_row(row, given, f"{path}.{n}", problems) for n, given in enumerate(value))
+
+
+def rows(hint: Any, typed: Any, value: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+    """The path, the typed and the given values of each row of a table, however deep it is."""
+    if not is_table(hint):
+        yield path, typed, value
+        return
+    (row, *_) = get_args(hint)
+    for number, (one, given) in enumerate(zip(typed, value, strict=True)):
+        yield from rows(row, one, given, f"{path}.{number}")
 
 
 def _is_row(hint: Any) -> bool:

@@ -17,6 +17,8 @@ def broken(parts: Mapping[str, Any]) -> list[Problem]:
         problems += _data(parts["data"])
     if "optimizer" in parts:
         problems += _optimizer(parts["optimizer"])
+    if "optimizer" in parts and "model" in parts:
+        problems += _perceptron(parts["model"], parts["optimizer"])
     if "schedule" in parts and "trainer" in parts:
         problems += _time(parts["schedule"], parts["trainer"].max_epochs)
     if "hardware" in parts:
@@ -42,6 +44,16 @@ def _optimizer(optimizer: schema.Optimizer) -> Iterator[Problem]:
     if isinstance(optimizer, schema.Sgd) and optimizer.nesterov and optimizer.momentum == 0:
         text = "optimizer.nesterov=true needs momentum, got optimizer.momentum=0"
         yield Problem(text, "set optimizer.momentum=0.9", "optimizer.nesterov")
+
+
+def _perceptron(model: dict[str, Any], optimizer: schema.Optimizer) -> Iterator[Problem]:
+    """Its loss makes plain gradient descent Rosenblatt's rule; any other optimizer is not his."""
+    if model.get("family") != "perceptron":
+        return
+    if not isinstance(optimizer, schema.Sgd) or optimizer.momentum or optimizer.weight_decay:
+        text = "the perceptron learns by its own rule, w += lr·(d − y)·x: plain sgd"
+        keys = "optimizer=sgd optimizer.momentum=0 optimizer.weight_decay=0"
+        yield Problem(text, f"recipe=perceptron_digits, or {keys}", "optimizer")
 
 
 def _time(schedule: schema.Schedule, epochs: int) -> Iterator[Problem]:

@@ -221,6 +221,7 @@ class Train:
     seed: int = key("fixes initial weights, order and augmentation", min=0, max=2**32 - 1)
     outputs: str = key("the folder that holds all runs")
     progress: Literal["auto", "rich", "plain", "none"] = key("what is shown while it runs")
+    pretrained: str | None = key("weights to start from: torchvision, timm, a file or a run")
     trainer: Trainer = field(metadata={"help": "how long, and how a step is made"})
     model: dict[str, Any] = field(metadata={"help": "the net: the numbers of its paper's table"})
     data: Data = section("the images", DATA)

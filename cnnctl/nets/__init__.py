@@ -12,15 +12,53 @@ from cnnctl.config.kinds import show
 from cnnctl.config.near import did_you_mean
 from cnnctl.config.read import read
 from cnnctl.errors import Problem
+from cnnctl.nets.alexnet import AlexNet
+from cnnctl.nets.densenet import DenseNet
+from cnnctl.nets.efficientnet import EfficientNet
+from cnnctl.nets.googlenet import GoogLeNet
+from cnnctl.nets.inception import Inception
 from cnnctl.nets.lenet import LeNet
+from cnnctl.nets.lenet_1998 import LeNet1998
+from cnnctl.nets.library import Library
 from cnnctl.nets.mlp import Mlp
+from cnnctl.nets.mobilenet_v1 import MobileNetV1
+from cnnctl.nets.mobilenet_v2 import MobileNetV2
+from cnnctl.nets.neocognitron import Neocognitron
 from cnnctl.nets.net import Net
+from cnnctl.nets.nin import NiN
+from cnnctl.nets.pattern import Pattern
+from cnnctl.nets.perceptron import Perceptron
+from cnnctl.nets.resnet import ResNet
+from cnnctl.nets.shufflenet_v1 import ShuffleNetV1
+from cnnctl.nets.shufflenet_v2 import ShuffleNetV2
 from cnnctl.nets.sizes import walk
 from cnnctl.nets.spec import Spec
+from cnnctl.nets.vgg import Vgg
+from cnnctl.nets.wide_resnet import WideResNet
+from cnnctl.nets.xception import Xception
 
 FAMILIES: dict[str, type[Net]] = {
+    "alexnet": AlexNet,
+    "densenet": DenseNet,
+    "efficientnet": EfficientNet,
+    "googlenet": GoogLeNet,
+    "inception": Inception,
     "lenet": LeNet,
+    "lenet_1998": LeNet1998,
+    "library": Library,
     "mlp": Mlp,
+    "mobilenet_v1": MobileNetV1,
+    "mobilenet_v2": MobileNetV2,
+    "neocognitron": Neocognitron,
+    "nin": NiN,
+    "pattern": Pattern,
+    "perceptron": Perceptron,
+    "resnet": ResNet,
+    "shufflenet_v1": ShuffleNetV1,
+    "shufflenet_v2": ShuffleNetV2,
+    "vgg": Vgg,
+    "wide_resnet": WideResNet,
+    "xception": Xception,
 }
 
 

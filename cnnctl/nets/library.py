@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from types import ModuleType
 from typing import Any
 
@@ -9,7 +10,11 @@ from torch import nn
 
 from cnnctl.config.near import did_you_mean
 from cnnctl.errors import NetError
+from cnnctl.nets import spec
+from cnnctl.nets.net import Net
+from cnnctl.nets.sizes import walk
 
+RGB = 3
 # torchvision's nets with auxiliary classifiers give something else in training than elsewhere
 WITHOUT_AUX: dict[str, dict[str, Any]] = {
     "googlenet": {"aux_logits": False, "init_weights": True},
@@ -17,32 +22,67 @@ WITHOUT_AUX: dict[str, dict[str, Any]] = {
 }
 
 
-def create(reference: str, **options: Any) -> nn.Module:
+class Library(Net):
+    """(B, C, H, W) -> logits (B, num_classes): the library's module as the only child `net`.
+
+    Raises NetError if the library has no such net, or if it refuses the images.
+    """
+
+    Spec = spec.Spec
+
+    def __init__(self, spec: spec.Spec, *, num_classes: int, shape: tuple[int, int, int]) -> None:
+        net = create(spec.name, num_classes=num_classes, in_channels=shape[0])
+        super().__init__(OrderedDict(net=net), spec.init)
+        try:
+            walk(self, shape)
+        except NetError:
+            raise
+        except Exception as wrong:  # whatever a foreign net thinks of the size
+            size = "x".join(str(side) for side in shape)
+            text = f"{spec.name} does not take {size} images: {str(wrong).splitlines()[0]}"
+            raise NetError(text, f"its own size: data.size={spec.input[1]}") from wrong
+
+
+def create(reference: str, *, num_classes: int = 1000, in_channels: int = RGB) -> nn.Module:
     """The net `torchvision/NAME` or `timm/NAME`, randomly initialised.
 
-    `options` go to the library. Raises NetError for a name that the library does not have.
+    Raises NetError for a name that the library does not have.
     """
     library, _, name = reference.partition("/")
     if library == "timm":
         timm = _timm()
-        _known(reference, timm.list_models())
-        return timm.create_model(name, **options)
+        _known(library, name.partition(".")[0], timm.list_models())
+        return timm.create_model(name, num_classes=num_classes, in_chans=in_channels)
     import torchvision
 
-    _known(reference, torchvision.models.list_models(module=torchvision.models))
-    return torchvision.models.get_model(name, weights=None, **WITHOUT_AUX.get(name, {}), **options)
+    _known(library, name, torchvision.models.list_models(module=torchvision.models))
+    options = WITHOUT_AUX.get(name, {})
+    net = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **options)
+    return net if in_channels == RGB else _recoloured(net, in_channels)
+
+
+def _recoloured(net: nn.Module, in_channels: int) -> nn.Module:
+    """The net with a new first convolution, for another number of channels."""
+    place, first = next(
+        (name, layer) for name, layer in net.named_modules() if isinstance(layer, nn.Conv2d)
+    )
+    parent, _, name = place.rpartition(".")
+    layer = nn.Conv2d(
+        in_channels, first.out_channels, first.kernel_size, first.stride, first.padding,  # pyright: ignore[reportArgumentType] - as the layer itself has them
+        bias=first.bias is not None,
+    )  # fmt: skip
+    setattr(net.get_submodule(parent), name, layer)
+    return net
 
 
 def _timm() -> ModuleType:
     try:
         import timm
     except ImportError as missing:
-        text = "timm is not installed"
-        raise NetError(text, "pip install 'cnnctl[timm]'") from missing
+        raise NetError("timm is not installed", "pip install 'cnnctl[timm]'") from missing
     return timm
 
 
-def _known(reference: str, names: list[str]) -> None:
-    library, _, name = reference.partition("/")
+def _known(library: str, name: str, names: list[str]) -> None:
     if name not in names:
         raise NetError(f"{library} has no classification net '{name}'", did_you_mean(name, names))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -24,6 +25,12 @@ class Net(nn.Sequential):
     def __init__(self, layers: Layers, init: spec.Init) -> None:
         super().__init__(layers)
         initialise(self, init)
+
+    def __getitem__(self, index: slice | int) -> nn.Module:  # pyright: ignore[reportIncompatibleMethodOverride] - a part of a net is no Net
+        """A layer, or several as a Sequential under their own names."""
+        if isinstance(index, slice):
+            return nn.Sequential(OrderedDict(list(self.named_children())[index]))
+        return super().__getitem__(index)
 
     def loss(self, outputs: Tensor | tuple[Tensor, ...], labels: Tensor) -> Tensor:
         """What training makes small: mean cross-entropy over the labels (B,)."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -43,14 +45,14 @@ def _watched(
         value: Tensor = given[0]
         for axis in (0, 1):
             left, text = steps(layer, int(value.shape[2 + axis]), axis)
-            if left < 1:
+            if (math.ceil(left) if getattr(layer, "ceil_mode", False) else left) < 1:
                 wrong = f"a {shape[1]}x{shape[2]} image is too small for layer '{name}': {text}"
                 raise NetError(wrong, "use larger images: data.size=…")
             if left != int(left):
                 remainders.setdefault(name, text)
 
     handles = [
-        layer.register_forward_pre_hook(lambda layer, given, name=name: check(name, layer, given))
+        layer.register_forward_pre_hook(partial(check, name))
         for name, layer in net.named_modules()
         if isinstance(layer, SLIDING)
     ]

@@ -15,7 +15,7 @@ from cnnctl.report.table import columns, pairs
 
 PIPE_WIDTH = 120  # columns where there is no terminal to measure
 LISTING = {  # the columns of `cnnctl list` that are text, that are shortened, that are left out
-    "models": (("name", "family", "paper", "input"), ("paper",), ()),
+    "models": (("name", "family", "paper", "input"), ("paper",), ("classes", "family")),
     "data": (("name", "size", "source", "licence"), ("source", "licence"), ()),
     "runs": (("run", "model", "data", "state"), ("run",), ("data", "model", "epochs", "seed")),
 }
@@ -45,6 +45,7 @@ def plan(console: Console, data: dict[str, Any]) -> None:
     device = data["device"]
     rows = [
         ("net", f"{data['model']} · {net}"),
+        *([("pretrained", _start(data["pretrained"]))] if data["pretrained"] else []),
         (
             "data",
             f"{data['data']} · {shape(data['shape'])} · {len(data['classes'])} classes · {sizes}",
@@ -56,6 +57,9 @@ def plan(console: Console, data: dict[str, Any]) -> None:
         ("seed", str(data["seed"])),
     ]
     pairs(console, [*rows, ("run", data["run"])] if "run" in data else rows, ("run",))
+    if data["pretrained"] and data["pretrained"]["expects"]:
+        wanted = " ".join(word.replace(" ", "") for word in data["pretrained"]["expects"])
+        console.print(Text(f"the weights expect {wanted}", style="yellow"), soft_wrap=True)
     for file, reason in data["skipped"].items():
         console.print(Text(f"left out: {file}: {reason}", style="yellow"), soft_wrap=True)
 
@@ -154,6 +158,13 @@ def _figures(console: Console, corner: str, rows: list[tuple[str, dict[str, Any]
         for split, figures in rows
     ]  # fmt: skip
     columns(console, head, cells, text=(corner,))
+
+
+def _start(told: dict[str, Any]) -> str:
+    """The weights that training starts from, and what did not match."""
+    parts = [told["source"], f"{told['tensors']} tensors"]
+    parts += [f"{word}: {', '.join(told[word])}" for word in ("new", "unused") if told[word]]
+    return " · ".join(parts)
 
 
 def _wandb(told: dict[str, Any]) -> str:

@@ -8,9 +8,10 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from torchmetrics.classification import MulticlassCalibrationError
 from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+from cnnctl.nets.net import Net
 
 Batch = tuple[Tensor, Tensor]
 Configure = Callable[[Iterator[nn.Parameter]], OptimizerLRScheduler]
@@ -53,7 +54,7 @@ class Classify(pl.LightningModule):
     `images` says how many went into them. `confusion` counts (true, predicted) over the last test.
     """
 
-    def __init__(self, net: nn.Module, classes: int, configure: Configure | None = None) -> None:
+    def __init__(self, net: Net, classes: int, configure: Configure | None = None) -> None:
         super().__init__()
         self.net = net
         self.classes = classes
@@ -118,8 +119,9 @@ class Classify(pl.LightningModule):
 
     def _measure(self, split: str, batch: Batch) -> tuple[Tensor, Tensor]:
         images, labels = batch
-        logits = self.net(images)
-        loss = cross_entropy(logits, labels)
+        outputs = self.net(images)
+        loss = self.net.loss(outputs, labels)
+        logits = outputs[0] if isinstance(outputs, tuple) else outputs
         self.tallies[split].add(loss, logits, labels)
         return loss, logits
 

@@ -13,12 +13,11 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from cnnctl import weights
+from cnnctl import runs, weights
 from cnnctl.errors import RunError, TrainingError
 from cnnctl.tasks.classify import Classify
 
 Record = dict[str, float]
-BEST, LAST = "best.ckpt", "last.ckpt"
 
 
 class EpochRecord(pl.Callback):
@@ -119,10 +118,10 @@ class Checkpoints(pl.Callback):
         if better:
             self.best = score
         trainer.save_checkpoint(
-            self.folder / LAST, weights_only=False
+            self.folder / runs.LAST, weights_only=False
         )  # False: also what resuming needs
         if better and trainer.is_global_zero:
-            _copy(self.folder / LAST, self.folder / BEST)
+            _copy(self.folder / runs.LAST, self.folder / runs.BEST)
         trainer.strategy.barrier()  # no process may read best.ckpt before it is there
 
 

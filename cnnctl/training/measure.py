@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 import torch
-from torch import nn
 
 from cnnctl import devices, nets, weights
 from cnnctl.config import schema
@@ -14,6 +13,7 @@ from cnnctl.data.module import DataModule
 from cnnctl.data.source import Source
 from cnnctl.devices import Device
 from cnnctl.errors import DataError, UsageError
+from cnnctl.nets.net import Net
 from cnnctl.nets.spec import Spec
 from cnnctl.tasks.classify import Classify
 from cnnctl.training import engine
@@ -43,7 +43,7 @@ def checkpoint(
 
 
 def measure(
-    net: nn.Module, source: Source, train: schema.Train, split: str, device: Device
+    net: Net, source: Source, train: schema.Train, split: str, device: Device
 ) -> dict[str, Any]:
     """Figures of `net` on one split, by class too; keys are those of the JSON contract."""
     task = Classify(net, len(source.classes))

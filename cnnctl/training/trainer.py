@@ -6,22 +6,36 @@ import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import nn
 
-from cnnctl import nets, runs, weights
+from cnnctl import nets, pretrained, runs, weights
 from cnnctl.config import schema
 from cnnctl.data.module import DataModule
-from cnnctl.plan import Job, Plan
+from cnnctl.data.source import Source
+from cnnctl.nets.spec import Spec
+from cnnctl.plan import Plan
+from cnnctl.pretrained import Start
 from cnnctl.tasks.classify import Classify, Configure
 from cnnctl.training import engine, loggers, optimizers, provenance, ranks, schedules
-from cnnctl.training.callbacks import BEST, LAST, Checkpoints, EpochRecord, Record
+from cnnctl.training.callbacks import Checkpoints, EpochRecord, Record
 from cnnctl.training.measure import figures
 from cnnctl.training.noise import plain_errors, quiet
+
+
+class Job(NamedTuple):
+    """A configuration, as composed and as read, and all that follows from it."""
+
+    config: dict[str, Any]
+    train: schema.Train
+    spec: Spec
+    source: Source
+    plan: Plan
+    start: Start | None
 
 
 def fit(job: Job, run: Path, callbacks: list[pl.Callback]) -> dict[str, Any]:
@@ -33,6 +47,8 @@ def fit(job: Job, run: Path, callbacks: list[pl.Callback]) -> dict[str, Any]:
     train, plan = job.train, job.plan
     pl.seed_everything(train.seed + ranks.rank(), workers=True, verbose=False)
     net = nets.build(job.spec, num_classes=len(plan.classes), shape=plan.shape)
+    if job.start is not None:
+        pretrained.load(net, job.start)
     task = Classify(net, len(plan.classes), _configure(train, plan))
     module = DataModule(job.source, train.data, train.augment, train.seed)
     record = EpochRecord()
@@ -50,7 +66,7 @@ def fit(job: Job, run: Path, callbacks: list[pl.Callback]) -> dict[str, Any]:
         except SystemExit as stopped:  # Lightning turns Ctrl-C into exit(1)
             raise KeyboardInterrupt from stopped
         seconds = time.perf_counter() - began
-        best = weights.read(run / runs.CHECKPOINTS / BEST)
+        best = weights.read(run / runs.CHECKPOINTS / runs.BEST)
         if "test" in job.source.splits:
             weights.load(net, best)
             trainer.test(task, datamodule=module, verbose=False)
@@ -88,7 +104,7 @@ def _result(
     chosen = records[best.epoch]
     trained = sum(record["seconds"] for record in records)
     images = sum(record["images"] for record in records)
-    last = weights.read(run / runs.CHECKPOINTS / LAST)
+    last = weights.read(run / runs.CHECKPOINTS / runs.LAST)
     val = {name.removeprefix("val/"): value for name, value in chosen.items()}
     return {
         "run": str(run),
@@ -101,6 +117,7 @@ def _result(
         "best": {"epoch": int(chosen["epoch"]), "weights_sha256": weights.sha256(best.weights)},
         "val": figures(val),
         "seed": plan.seed,
+        "pretrained": plan.pretrained,
         "versions": provenance.versions(),
         "git": provenance.git(),
         "threads": torch.get_num_threads(),

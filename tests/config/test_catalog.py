@@ -23,6 +23,7 @@ def test_a_net_with_its_cost() -> None:
         "params": 61706,
         "macs": 416520,
         "input": [1, 32, 32],
+        "classes": 10,
     }
 
 
@@ -31,7 +32,7 @@ def test_a_net_of_the_users_own_has_no_cost(tmp_path) -> None:
     (row,) = [row for row in catalog.models([tmp_path]) if row["name"] == "mine"]
     assert row == {
         "name": "mine", "family": "mlp", "year": 2024, "paper": None,
-        "params": None, "macs": None, "input": [1, 8, 8],
+        "params": None, "macs": None, "input": [1, 8, 8], "classes": None,
     }  # fmt: skip
 
 

@@ -7,17 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnnctl.config.duration import Duration
-from cnnctl.config.kinds import Mismatch, convert, kind, show
 from cnnctl.config.read import read
 from cnnctl.config.schema import key, section
 
 LEVELS = "must be one of low, high"
 PAIR = "a list of 2 numbers"
 SHAPES = "must be one of dot, square"
-LENGTH = "a length such as 5epochs, 100steps, 10% or 0"
 Level = Literal["low", "high"]
-Devices = int | tuple[int, ...] | Literal["auto"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,66 +127,6 @@ def test_an_empty_dict_misses_every_key() -> None:
     _, problems = read(Outer, {})
     keys = [problem.key for problem in problems]
     assert keys == ["count", "level", "maybe", "inner", "shape", "free"]
-
-
-@pytest.mark.parametrize(
-    ("value", "hint", "typed"),
-    [
-        (1, float, 1.0),
-        (1e-3, float, 0.001),
-        (None, int | None, None),
-        (3, Devices, 3),
-        ([0, 1], Devices, (0, 1)),
-        ("auto", Devices, "auto"),
-        ([], tuple[int, ...], ()),
-        ((1, 2), tuple[float, ...], (1.0, 2.0)),
-        (False, bool, False),
-        ("10%", Duration, Duration(10, "%")),
-        (3, Literal[1, 3], 3),
-    ],
-)
-def test_values_that_fit(value, hint, typed) -> None:
-    converted = convert(value, hint)
-    assert converted == typed
-    assert type(converted) is type(typed)
-
-
-@pytest.mark.parametrize(
-    ("value", "hint", "wanted"),
-    [
-        (True, float, "a number"),
-        (1, bool, "true or false"),
-        (1, str, "text"),
-        (True, Literal[1, 3], "one of 1, 3"),
-        (1.0, Literal[1, 3], "one of 1, 3"),
-        ("a", Literal["b"], "b"),
-        ([1, True], tuple[int, ...], "a list of whole numbers"),
-        (["a", 1], tuple[str, ...], "a list of texts"),
-        ([1, 2, 3], tuple[float, float], "a list of 2 numbers"),
-        ("12", tuple[int, ...], "a list of whole numbers"),
-        ([float("nan")], tuple[float, ...], "a list of numbers"),
-        ("x", Devices, "a whole number or a list of whole numbers or auto"),
-        ("5days", Duration, LENGTH),
-        ("200%", Duration, "at most 100%"),
-        ([], dict[str, Any], "a section"),
-    ],
-)  # fmt: skip
-def test_values_that_do_not_fit(value, hint, wanted) -> None:
-    with pytest.raises(Mismatch) as caught:
-        convert(value, hint)
-    assert str(caught.value) == wanted
-
-
-def test_a_length_is_named_in_words() -> None:
-    assert kind(Duration) == LENGTH
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [("a", "'a'"), (None, "null"), (True, "true"), (False, "false"), (1.5, "1.5"), ([1], "[1]")],
-)
-def test_values_are_shown_as_typed(value, text) -> None:
-    assert show(value) == text
 
 
 @settings(max_examples=50, deadline=None)

@@ -175,3 +175,23 @@ def test_rules_are_checked_for_the_sections_that_can_be_read() -> None:
     train, problems = preflight.check(config, [])
     assert train is None
     assert [problem.key for problem in problems] == ["data.batch_size", "hardware.precision"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "refused"),
+    [
+        ([], True),
+        (["optimizer=sgd"], True),
+        (["optimizer=sgd", "optimizer.momentum=0"], True),
+        (["optimizer=sgd", "optimizer.momentum=0", "optimizer.weight_decay=0"], False),
+        (["optimizer=rmsprop"], True),
+    ],
+)
+def test_the_perceptron_takes_plain_gradient_descent_only(overrides, refused) -> None:
+    text = (
+        "the perceptron learns by its own rule, w += lr·(d − y)·x: plain sgd "
+        "(recipe=perceptron_digits, or optimizer=sgd optimizer.momentum=0 optimizer.weight_decay=0)"
+    )
+    expected = [(text, "optimizer")] if refused else []
+    assert broken(["model=perceptron", *overrides]) == expected
+    assert broken(["model=mlp", *overrides]) == []

@@ -1,45 +1,16 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from zoo import build, count, numbers, outputs
 
-from cnnctl import nets, runs
-from cnnctl.config import paths
+from cnnctl import nets
 from cnnctl.errors import NetError
-from cnnctl.nets.spec import Spec
 
 GREY = (1, 32, 32)
-
-
-def numbers(name: str) -> dict[str, Any]:
-    return runs.read_config(paths.conf_dir() / "model" / f"{name}.yaml")
-
-
-def spec(name: str, **changes: Any) -> Spec:
-    found, problems = nets.read_spec(numbers(name) | changes)
-    assert problems == []
-    assert found is not None
-    return found
-
-
-def build(name: str, shape: tuple[int, int, int] = GREY, **changes: Any) -> nn.Module:
-    return nets.build(spec(name, **changes), num_classes=10, shape=shape)
-
-
-def count(net: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in net.parameters())
-
-
-def outputs(net: nn.Module, shape: tuple[int, int, int]) -> dict[str, tuple[int, ...]]:
-    value, shapes = torch.zeros(1, *shape), {}
-    for name, layer in net.named_children():
-        value = layer(value)
-        shapes[name] = tuple(value.shape[1:])
-    return shapes
 
 
 def test_lenet5_is_that_of_figure_2_layer_by_layer() -> None:
@@ -100,13 +71,18 @@ def test_the_pool_is_the_one_of_the_spec(pool, expected) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "layer", "left"),
-    [(4, "c1", "1x4x4"), (13, "c3", "6x4x4"), (31, "c5", "16x4x4"), (5, "s2", "6x1x1")],
+    ("size", "layer", "sum_"),
+    [
+        (4, "c1", "(4 − 5)/1 + 1 = 0"),
+        (13, "c3", "(4 − 5)/1 + 1 = 0"),
+        (31, "c5", "(4 − 5)/1 + 1 = 0"),
+        (5, "s2", "(1 − 2)/2 + 1 = 0.5"),
+    ],
 )
-def test_an_image_too_small_names_the_layer(size, layer, left) -> None:
+def test_an_image_too_small_names_the_layer(size, layer, sum_) -> None:
     with pytest.raises(NetError) as caught:
         build("lenet5", shape=(1, size, size))
-    text = f"layer '{layer}' cannot work on {left}, left of a {size}x{size} image"
+    text = f"a {size}x{size} image is too small for layer '{layer}': {sum_}"
     assert str(caught.value) == f"{text} (use larger images: data.size=…)"
 
 
@@ -133,9 +109,11 @@ def test_looking_for_the_size_of_the_features_changes_no_weight() -> None:
 def test_an_unknown_family_is_named_with_the_known_ones() -> None:
     found, problems = nets.read_spec(numbers("lenet5") | {"family": "lenett"})
     assert found is None
-    assert [str(problem) for problem in problems] == [
-        "model.family must be one of lenet, mlp, got 'lenett' (did you mean 'lenet'?)"
-    ]
+    (problem,) = problems
+    assert (
+        problem.message == f"model.family must be one of {', '.join(nets.FAMILIES)}, got 'lenett'"
+    )
+    assert problem.hint == "did you mean 'lenet'?"
 
 
 def test_every_wrong_number_of_a_net_is_told_at_once() -> None:

@@ -11,7 +11,7 @@ import pytest
 from cnnctl import runs
 from cnnctl.commands import job
 from cnnctl.config import compose
-from cnnctl.plan import Job
+from cnnctl.training.trainer import Job
 
 
 class Done(NamedTuple):
