@@ -49,7 +49,11 @@ def read(file: Path) -> Checkpoint:
     """Read a checkpoint of cnnctl. Raises CheckpointError if it is none, or is damaged."""
     if not file.is_file():
         raise CheckpointError(f"no checkpoint at {file}")
-    return _checkpoint(file, content(file))
+    found = content(file)
+    try:
+        return _checkpoint(file, found)
+    except (KeyError, TypeError, ValueError) as wrong:
+        raise _damaged(file) from wrong
 
 
 def content(file: Path) -> Any:
@@ -59,8 +63,7 @@ def content(file: Path) -> Any:
     except PermissionError as wrong:
         raise CheckpointError(f"cannot read {file}: {wrong.strerror}") from wrong
     except Exception as wrong:  # a damaged pickle can raise anything
-        text = f"{file} cannot be read: it is truncated, or no checkpoint"
-        raise CheckpointError(text, "use another: checkpoint=best, last or a file") from wrong
+        raise _damaged(file) from wrong
 
 
 def load(net: nn.Module, checkpoint: Checkpoint) -> None:
@@ -77,6 +80,11 @@ def load(net: nn.Module, checkpoint: Checkpoint) -> None:
         made = checkpoint.config["model"]["name"]
         raise CheckpointError(f"{checkpoint.file} holds another network ({made}): {some(wrong)}")
     net.load_state_dict(checkpoint.weights)
+
+
+def _damaged(file: Path) -> CheckpointError:
+    text = f"{file} cannot be read: it is truncated, or no checkpoint"
+    return CheckpointError(text, "use another file")
 
 
 def _checkpoint(file: Path, content: Any) -> Checkpoint:

@@ -35,6 +35,7 @@ def test_the_plan_of_the_main_road() -> None:
         "sizes": {"train": 1259, "val": 179, "test": 359}, "skipped": {}, "augment": "shift_rotate",
         "epochs": 40, "steps_per_epoch": 20, "steps": 800, "batch_size": 64, "global_batch": 64,
         "optimizer": "adam", "lr": 0.003, "schedule": "cosine", "warmup_steps": 0, "seed": 0,
+        "pretrained": None,
     }  # fmt: skip
 
 
@@ -107,5 +108,5 @@ def test_the_scaled_learning_rate_is_that_of_the_accumulated_batch() -> None:
 
 
 def test_a_net_that_cannot_see_the_images_is_refused_while_planning() -> None:
-    with pytest.raises(NetError, match=r"^layer 'c5' cannot work on 16x1x1, left of a 16x16 "):
+    with pytest.raises(NetError, match=r"^a 16x16 image is too small for layer 'c5': \(1 − 5\)/1"):
         plan("data.size=16")

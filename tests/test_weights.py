@@ -18,7 +18,7 @@ from cnnctl.errors import CheckpointError
 CONFIG = {"model": {"name": "tiny"}, "seed": 3}
 CLASSES = ("cat", "dog")
 WIDER = "0.weight is 3x2 instead of 4x2, 0.bias is 3 instead of 4"
-USE = "(use another: checkpoint=best, last or a file)"
+USE = "(use another file)"
 
 
 def net(width: int = 3) -> nn.Sequential:

@@ -43,7 +43,13 @@ def _flags(name: str) -> str:
 
 def _groups() -> str:
     files = paths.config_files()
-    return _table("groups", [(group, ", ".join(sorted(files.get(group, {})))) for group in GROUPS])
+    return _table("groups", [(group, _options(group, sorted(files[group]))) for group in GROUPS])
+
+
+def _options(group: str, names: list[str]) -> str:
+    if len(names) > paths.FEW:
+        return f"{len(names)} {group}s, see: cnnctl list {group}s"
+    return ", ".join(names)
 
 
 def _keys(cls: type) -> str:

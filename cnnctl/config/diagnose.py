@@ -10,12 +10,13 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
+from cnnctl.config import paths
 from cnnctl.config.kinds import show
 from cnnctl.config.near import did_you_mean
 from cnnctl.errors import Problem
 
 OPAQUE = re.compile(r"LexerNoViableAltException: .*")
-FEW = 12  # options that a message can name
+SOME = 5  # options that begin as a mistyped one
 UNREADABLE = (yaml.YAMLError, UnicodeDecodeError)
 
 
@@ -66,7 +67,11 @@ def refused(
 def _no_option(given: str, group: str, options: Sequence[str]) -> Problem:
     text = f"no '{given}' in group '{group}'"
     hint = did_you_mean(given, options)
-    if len(options) > FEW:
+    if len(options) > paths.FEW:
+        longer = sorted(option for option in options if option.startswith(given))
+        if longer and hint is None:
+            more = ", …" if len(longer) > SOME else ""
+            hint = f"there are {', '.join(longer[:SOME])}{more}"
         plural = group if group in ("data", "hardware") else f"{group}s"
         return Problem(text, hint or f"see: cnnctl list {plural}", group)
     return Problem(f"{text}; available: {', '.join(sorted(options))}", hint, group)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cnnctl.errors import UsageError
 
+FEW = 12  # options that one line can name
 ROOT = "train.yaml"  # every configuration folder of the product has this file
 
 

@@ -1,7 +1,8 @@
 """How weights start: the rules of the papers, by the names that stand in the YAML files.
 
 Every rule sets the weights of convolutions and dense layers; all but `torch` set their biases
-to 0. Normalisation starts as torch does it: scale 1, shift 0.
+to 0. Normalisation starts as torch does it: scale 1, shift 0. `he_fan_out` is for convolutions;
+it fills dense layers as `he` does.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ def initialise(net: nn.Module, rule: Init) -> None:
         return
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
-            FILLS[rule](layer.weight, *fans(layer))
+            # ten classes instead of a thousand must not make the last layer ten times as loud
+            forward = rule == "he_fan_out" and isinstance(layer, nn.Linear)
+            FILLS["he" if forward else rule](layer.weight, *fans(layer))
             if layer.bias is not None:
                 init.zeros_(layer.bias)
 

@@ -14,6 +14,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from cnnctl.config.schema import key
 from cnnctl.errors import Problem
@@ -34,6 +35,7 @@ class Spec(spec.Spec):
     hidden: int = key("units of F6", min=1)
     activation: Activation = key("after every layer but the last")
     output: Literal["rbf", "linear"] = key("distance to each class's code, or a dense layer")
+    rubbish: float | None = key("j of equation 9: penalty of the answer 'none of these'", min=0)
 
     def problems(self) -> Iterator[Problem]:
         """A table that does not fit C1, and codes that do not fit F6."""
@@ -45,11 +47,14 @@ class Spec(spec.Spec):
                 yield Problem(text, key=place)
         unseen = sorted(set(range(c1)) - set(chain(*self.table)))
         if unseen:
-            text = f"model.table must name every map of S2, {unseen} is in no row"
-            yield Problem(text, "a map that no other sees cannot learn", "model.table")
+            text = f"model.table: no row names the maps {unseen} of S2"
+            yield Problem(text, "they could not learn", "model.table")
         if self.output == "rbf" and self.hidden != codes.LENGTH:
             text = f"model.hidden must be {codes.LENGTH} with model.output=rbf, got {self.hidden}"
             yield Problem(text, "a code is a bitmap of 7x12", "model.hidden")
+        if self.output == "linear" and self.rubbish is not None:
+            text = f"model.rubbish={self.rubbish:g} has no effect with model.output=linear"
+            yield Problem(text, "set model.rubbish=null", "model.rubbish")
 
 
 class Subsample(nn.AvgPool2d):
@@ -80,10 +85,7 @@ class Pick(nn.Module):
 
 
 class Rbf(nn.Module):
-    """Minus the squared distance to the code of each class: y of equation 7, negated.
-
-    Cross-entropy on it is equation 9 without the constant e^−j.
-    """
+    """Minus the squared distance to the code of each class: y of equation 7, negated."""
 
     codes: Tensor
 
@@ -133,3 +135,15 @@ class LeNet1998(Net):
             output=Rbf(num_classes) if rbf else nn.Linear(width, num_classes)
         )
         super().__init__(layers | hidden | output, spec.init)
+        self.rubbish = spec.rubbish
+
+    def loss(self, outputs: Tensor | tuple[Tensor, ...], labels: Tensor) -> Tensor:
+        """Equation 9: mean of y_label + log(e^−j + Σ e^−y), the logits being −y.
+
+        That is cross-entropy with one more class, of the constant penalty j, which no label
+        names: F6 has to come near the code, not only nearer to it than to the others.
+        """
+        assert isinstance(outputs, Tensor)
+        if self.rubbish is not None:
+            outputs = pad(outputs, (0, 1), value=-self.rubbish)
+        return super().loss(outputs, labels)

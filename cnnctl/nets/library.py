@@ -6,6 +6,7 @@ from collections import OrderedDict
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import nn
 
 from cnnctl.config.near import did_you_mean
@@ -44,10 +45,19 @@ class Library(Net):
 
 
 def create(reference: str, *, num_classes: int = 1000, in_channels: int = RGB) -> nn.Module:
-    """The net `torchvision/NAME` or `timm/NAME`, randomly initialised.
+    """The net `torchvision/NAME` or `timm/NAME`, randomly initialised, on the default device.
 
     Raises NetError for a name that the library does not have.
     """
+    try:
+        return _create(reference, num_classes, in_channels)
+    except NotImplementedError:  # some constructors read tensors, which the meta device cannot
+        device = torch.get_default_device()
+        with torch.device("cpu"):
+            return _create(reference, num_classes, in_channels).to(device)
+
+
+def _create(reference: str, num_classes: int, in_channels: int) -> nn.Module:
     library, _, name = reference.partition("/")
     if library == "timm":
         timm = _timm()

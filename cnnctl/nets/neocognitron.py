@@ -50,7 +50,7 @@ class Spec(spec.Spec):
                 given = getattr(stage, name)
                 if given < least:
                     text = f"model.stages.{number}: {name} must be at least {least}, got {given}"
-                    hint = "a C cell compares its plane with the others" if least > 1 else None
+                    hint = "C cells compare planes" if least > 1 else None
                     yield Problem(text, hint, f"model.stages.{number}")
 
 

@@ -14,8 +14,9 @@ from torch.func import functional_call
 
 from cnnctl.errors import ConfigError, NetError, Problem
 
+SMALL = "use larger images: data.size=…"  # the hint where nothing is left of one
+BATCH_NORM = nn.modules.batchnorm._BatchNorm  # noqa: SLF001 - of one, two and three dimensions
 SLIDING = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
-BATCH = 2  # batch normalisation refuses a single value per channel
 
 
 def walk(net: nn.Module, shape: tuple[int, int, int], *, strict: bool = False) -> torch.Size:
@@ -27,7 +28,7 @@ def walk(net: nn.Module, shape: tuple[int, int, int], *, strict: bool = False) -
     """
     state = {name: value.to("meta") for name, value in net.state_dict(keep_vars=True).items()}
     remainders: dict[str, str] = {}
-    image = torch.empty(BATCH, *shape, device="meta")
+    image = torch.empty(1, *shape, device="meta")
     with torch.no_grad(), _watched(net, shape, remainders):
         value = functional_call(net, state, (image,))
     if strict and remainders:
@@ -47,7 +48,7 @@ def _watched(
             left, text = steps(layer, int(value.shape[2 + axis]), axis)
             if (math.ceil(left) if getattr(layer, "ceil_mode", False) else left) < 1:
                 wrong = f"a {shape[1]}x{shape[2]} image is too small for layer '{name}': {text}"
-                raise NetError(wrong, "use larger images: data.size=…")
+                raise NetError(wrong, SMALL)
             if left != int(left):
                 remainders.setdefault(name, text)
 
@@ -56,9 +57,15 @@ def _watched(
         for name, layer in net.named_modules()
         if isinstance(layer, SLIDING)
     ]
+    # Without batch statistics: they want several values, and torch makes them slow on meta.
+    norms = [layer for layer in net.modules() if isinstance(layer, BATCH_NORM) and layer.training]
+    for layer in norms:
+        layer.training = False
     try:
         yield
     finally:
+        for layer in norms:
+            layer.training = True
         for handle in handles:
             handle.remove()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -188,6 +189,8 @@ def _cell(name: str, value: Any) -> str:
         return "–"
     if name == "input":
         return shape(value)
+    if name == "paper":  # the year has a column of its own, and `show` has the title
+        return re.split(r",? \d{4}, ", value)[0]
     if name in ("params", "macs"):
         return count(value)
     if name in ("val_top1", "test_top1"):

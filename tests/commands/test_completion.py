@@ -31,7 +31,7 @@ SHELLS = {  # interactive, without the user's own settings, and how each loads i
 TYPED = [  # what is typed, and what must then be on the terminal
     ("cnnctl tr\t", ["train "]),
     ("cnnctl train mod\t", ["model="]),
-    ("cnnctl train model=\t\t", ["lenet5", "mlp"]),
+    ("cnnctl train schedule=\t\t", ["constant", "plateau"]),
     ("cnnctl train optimizer.\t\t", ["betas=", "lr=", "weight_decay="]),
     ("cnnctl train --config pho\t", ["photo.yaml "]),
     ("cnnctl \t\t", ["completion", "evaluate", "list", "show"]),
@@ -99,8 +99,8 @@ def test_a_real_shell_completes_verbs_groups_options_keys_and_files(terminal: Sc
         (["list"], "re", ["recipes"]),
         (["completion"], "", ["bash", "fish", "zsh"]),
         (["train"], "mod", ["model="]),
-        (["train"], "model=", ["model=lenet5", "model=mlp"]),
-        (["train", "--json"], "model=l", ["model=lenet5"]),
+        (["train"], "augment=s", ["augment=shift", "augment=shift_rotate"]),
+        (["train", "--json"], "model=lene", ["model=lenet5", "model=lenet5_1998"]),
         (["show"], "+rec", ["+recipe="]),
         (["train"], "data=nothing", []),
         (["train", "--config"], "", []),
@@ -119,7 +119,7 @@ def test_candidates(before: list[str], current: str, found: list[str]) -> None:
 def test_groups_of_the_user_are_completed_too() -> None:
     Path("conf/model").mkdir(parents=True)
     Path("conf/model/mynet.yaml").write_text("name: mynet\n")
-    assert candidates(["train"], "model=m") == ["model=mlp", "model=mynet"]
+    assert candidates(["train"], "model=my") == ["model=mynet"]
 
 
 def test_evaluate_completes_run_folders() -> None:

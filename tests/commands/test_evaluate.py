@@ -103,7 +103,7 @@ def test_nothing_is_written(cnnctl, lenet: Path) -> None:
         (["split=x"], "split must be one of train, val, test, got 'x'"),
         (["data.batchsize=1"], "unknown key 'data.batchsize' (did you mean 'data.batch_size'?)"),
         (["checkpoint=nowhere.ckpt"], "no checkpoint at nowhere.ckpt"),
-        (["checkpoint=short.ckpt"], "short.ckpt cannot be read: it is truncated, or no checkpoint (use another: checkpoint=best, last or a file)"),  # noqa: E501 - the text in one piece
+        (["checkpoint=short.ckpt"], "short.ckpt cannot be read: it is truncated, or no checkpoint (use another file)"),  # noqa: E501 - the text in one piece
         (["hardware.devices=2"], "evaluate uses one device, got 2 (hardware.devices=1)"),
     ],
 )  # fmt: skip
@@ -120,7 +120,7 @@ def test_a_mistake_is_refused(cnnctl, lenet: Path, words: list[str], text: str) 
         ("empty", "empty is no run: it has no config.yaml (see runs with: cnnctl list runs)"),
         ("nowhere", "no run 'nowhere' in outputs (see them with: cnnctl list runs)"),
         ("latest", "no finished run in outputs (make one with: cnnctl train)"),
-        ("text.ckpt", "text.ckpt cannot be read: it is truncated, or no checkpoint (use another: checkpoint=best, last or a file)"),  # noqa: E501 - the text in one piece
+        ("text.ckpt", "text.ckpt cannot be read: it is truncated, or no checkpoint (use another file)"),  # noqa: E501 - the text in one piece
     ],
 )  # fmt: skip
 def test_what_is_no_run_is_refused(cnnctl, target: str, text: str) -> None:

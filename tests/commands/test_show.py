@@ -64,7 +64,8 @@ def test_sections_are_shown_alone_in_the_order_given(cnnctl) -> None:
 
 
 SECTIONS = (
-    "seed, outputs, progress, trainer, model, data, augment, optimizer, schedule, hardware, logger"
+    "seed, outputs, progress, pretrained, trainer, model, data, augment, optimizer, schedule, "
+    "hardware, logger"
 )
 
 

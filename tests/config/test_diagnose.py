@@ -6,7 +6,6 @@ from omegaconf import OmegaConf
 
 from cnnctl.config import compose, diagnose
 
-NETS = "available: lenet5, mlp"
 MANY = "gives several values (cnnctl train -m runs each; a list is written [1,2])"
 OPEN = "a quote that is not closed, or a sign that no key has"
 
@@ -28,11 +27,17 @@ def problems(*overrides: str) -> list[str]:
         ("~nope", "unknown key 'nope'"),
         ("=1", "unknown key ''"),
         ("hydra.nope=1", "unknown key 'hydra.nope'"),
-        ("model=resnet", f"no 'resnet' in group 'model'; {NETS}"),
-        ("model=lenet", f"no 'lenet' in group 'model'; {NETS} (did you mean 'lenet5'?)"),
-        ("model=5", f"no '5' in group 'model'; {NETS}"),
-        ("model=null", f"no 'null' in group 'model'; {NETS}"),
-        ("recipe=nope", "no 'nope' in group 'recipe'; available: lenet5_digits"),
+        ("model=resnetx", "no 'resnetx' in group 'model' (see: cnnctl list models)"),
+        ("model=lenet", "no 'lenet' in group 'model' (did you mean 'lenet5'?)"),
+        ("model=5", "no '5' in group 'model' (did you mean 'resnet50_v1_5'?)"),
+        (
+            "model=resnet",
+            "no 'resnet' in group 'model' "
+            + "(there are resnet101, resnet101_v1_5, resnet110, resnet1202, resnet152, …)",
+        ),
+        ("model=simple", "no 'simple' in group 'model' (there are simple_cnn)"),
+        ("model=null", "no 'null' in group 'model' (see: cnnctl list models)"),
+        ("recipe=nope", "no 'nope' in group 'recipe'; available: lenet5_digits, perceptron_digits"),
         ("model={x: 1}", "model cannot be set to {'x': 1}: Could not override 'model'."),
         ("+seed=1", "'+seed=1' adds a key that is there (leave out the +)"),
         ("+model=mlp", "'+model=mlp' adds a key that is there (leave out the +)"),

@@ -67,12 +67,19 @@ def test_one_fault_one_line(override, text) -> None:
 
 
 def test_problems_of_composing_and_of_the_schema_stand_in_one_error() -> None:
-    overrides = ["nope=1", "model=resnet", "optimizer.lr=-1", "seed=x", "data=folder", "outputs=[1"]
+    overrides = [
+        "nope=1",
+        "model=resnetx",
+        "optimizer.lr=-1",
+        "seed=x",
+        "data=folder",
+        "outputs=[1",
+    ]
     train, problems = checked(*overrides)
     assert train is None
     assert problems == [
         "cannot read 'outputs=[1': no viable alternative at input '[1'",
-        "no 'resnet' in group 'model'; available: lenet5, mlp",
+        "no 'resnetx' in group 'model' (see: cnnctl list models)",
         "unknown key 'nope'",
         "missing value: data.root (set it with data.root=…)",
         "seed must be a whole number, got 'x'",
@@ -114,7 +121,7 @@ def test_problems_are_raised_together() -> None:
     assert str(caught.value) == "a\nb (hint)"
 
 
-@pytest.mark.parametrize("words", [[], ["optimizer.lrr=1", "model=resnet", "seed=x"]])
+@pytest.mark.parametrize("words", [[], ["optimizer.lrr=1", "model=resnetx", "seed=x"]])
 def test_nothing_heavy_is_imported(words) -> None:
     done = subprocess.run(
         [sys.executable, "-c", LOOK, *words], capture_output=True, text=True, check=True

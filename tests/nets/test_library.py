@@ -23,7 +23,13 @@ def net(name: str, shape: tuple[int, int, int] = (3, 64, 64), classes: int = 7) 
 
 
 @pytest.mark.parametrize(
-    "name", ["torchvision/resnet18", "torchvision/googlenet", "timm/resnet18d", "timm/xception41"]
+    "name",
+    [
+        "torchvision/resnet18",
+        "torchvision/googlenet",
+        "timm/resnet18d",
+        "torchvision/regnet_y_400mf",
+    ],
 )
 @pytest.mark.parametrize("channels", [1, 3])
 def test_classes_and_channels_are_those_of_the_data(name, channels) -> None:

@@ -123,3 +123,21 @@ def test_every_wrong_number_of_a_net_is_told_at_once() -> None:
     assert sorted(str(problem.key) for problem in problems) == [
         "model.depth", "model.kernel", "model.maps", "model.pool",
     ]  # fmt: skip
+
+
+def test_a_net_with_a_stem_for_small_images_offers_it() -> None:
+    with pytest.raises(NetError) as caught:
+        build("alexnet", shape=(3, 32, 32))
+    text = "a 32x32 image is too small for layer 'pool2': (2 − 3)/2 + 1 = 0.5"
+    assert caught.value.message == text
+    assert caught.value.hint == "use larger images: data.size=…, or model.small_input=true"
+    with pytest.raises(NetError) as caught:
+        build("alexnet", shape=(3, 8, 8), small_input=True)
+    assert caught.value.hint == "use larger images: data.size=…"
+
+
+def test_a_slice_of_a_net_keeps_the_names() -> None:
+    part = build("lenet5")[:3]
+    assert type(part) is nn.Sequential
+    assert [name for name, _ in part.named_children()] == ["c1", "c1_act", "s2"]
+    assert isinstance(build("lenet5")[-1], nn.Linear)

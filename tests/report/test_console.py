@@ -20,7 +20,7 @@ PLAN: dict[str, Any] = {
     "classes": list("0123456789"), "sizes": {"train": 1259, "val": 179, "test": 359},
     "skipped": {}, "augment": "shift", "epochs": 40, "steps_per_epoch": 20, "steps": 800,
     "batch_size": 64, "global_batch": 64, "optimizer": "adam", "lr": 0.003, "schedule": "cosine",
-    "warmup_steps": 0, "seed": 0, "run": RUN,
+    "warmup_steps": 0, "seed": 0, "run": RUN, "pretrained": None,
     "device": {
         "accelerator": "cpu", "devices": 1, "num_nodes": 1, "precision": "32-true",
         "strategy": "auto", "name": "2 threads",
@@ -46,9 +46,9 @@ PAPER = "LeCun et al. 1998, Gradient-based learning applied to document recognit
 MODELS: dict[str, Any] = {
     "models": [
         {"name": "lenet5", "family": "lenet", "year": 1998, "paper": PAPER, "params": 61706,
-         "macs": 416520, "input": [1, 32, 32]},
+         "macs": 416520, "input": [1, 32, 32], "classes": 10},
         {"name": "mynet", "family": "mlp", "year": 2026, "paper": None, "params": None,
-         "macs": None, "input": [3, 224, 224]},
+         "macs": None, "input": [3, 224, 224], "classes": None},
     ],
 }  # fmt: skip
 VIEWS = {"plan": PLAN, "trained": TRAINED, "evaluated": EVALUATED, "listing": MODELS}

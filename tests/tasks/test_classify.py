@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,6 +16,7 @@ from torchmetrics.classification import (
 )
 
 from cnnctl.devices import Device
+from cnnctl.nets.net import Net
 from cnnctl.tasks.classify import Classify, Tally, means
 from cnnctl.training import engine, measure, noise
 
@@ -74,7 +77,7 @@ def test_counting_keeps_no_graph() -> None:
 
 
 def test_a_test_counts_by_class_and_starts_anew_each_time() -> None:
-    task = Classify(nn.Identity(), 4)
+    task = Classify(Net(OrderedDict(same=nn.Identity()), "torch"), 4)
     for seed, batch_size in ((1, 5), (2, 7)):
         logits, labels = random_batch(23, 4, seed)
         loader = DataLoader(TensorDataset(logits, labels), batch_size)
@@ -89,7 +92,7 @@ def test_a_test_counts_by_class_and_starts_anew_each_time() -> None:
 
 
 def test_the_net_is_called_as_it_is() -> None:
-    task = Classify(nn.Linear(2, 3), 3)
+    task = Classify(Net(OrderedDict(dense=nn.Linear(2, 3)), "torch"), 3)
     images = torch.ones(4, 2)
     assert torch.equal(task(images), task.net(images))
 
