@@ -9,7 +9,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from cnnctl.config import compose, diagnose
+from cnnctl.config import compose, diagnose, library
 
 
 def sources(root: str, overrides: Sequence[str]) -> dict[str, str]:
@@ -25,16 +25,26 @@ def sources(root: str, overrides: Sequence[str]) -> dict[str, str]:
             continue
         loaded = loader.repository.load_config(path)
         package = f"{default.package}." if default.package else ""
-        folder = "conf" if loaded.provider == "main" else loaded.path.removeprefix("file://")
+        place = _place(loaded, path)
         for name in diagnose.keys(loaded.config):
             if not OmegaConf.is_missing(loaded.config, name):
-                source[package + name] = f"{folder}/{path}.yaml"
+                source[package + name] = place
     parsed, _ = compose.parse(loader, overrides)
     for override in parsed:
         if not loader.get_group_options(override.key_or_group):
             for name, _ in _leaves({override.key_or_group: override.value()}, ""):
+                while name not in source and name.rpartition(".")[2].isdigit():
+                    name = name.rpartition(".")[0]  # noqa: PLW2901 - an item belongs to its list
                 source[name] = f"command line: {override.input_line}"
     return source
+
+
+def _place(loaded: Any, path: str) -> str:
+    """A file, or the net of a library, whose section no file holds."""
+    if loaded.path.startswith(library.SCHEME):
+        return path.removeprefix("model/")
+    folder = "conf" if loaded.provider == "main" else loaded.path.removeprefix("file://")
+    return f"{folder}/{path}.yaml"
 
 
 def rows(config: dict[str, Any], source: dict[str, str]) -> list[dict[str, Any]]:

@@ -77,6 +77,16 @@ def unit(  # noqa: PLR0913 - the numbers of one convolution
     return layers
 
 
+def activated(name: str, channels: int, norm: str, activation: str) -> Layers:
+    """`name`_norm and `name`_act, which stand before the layer `name` in pre-activation nets."""
+    layers: Layers = OrderedDict()
+    if norm != "none":
+        layers[f"{name}_norm"] = normalisation(norm, channels)
+    if activation != "none":
+        layers[f"{name}_act"] = ACTIVATIONS[activation]()
+    return layers
+
+
 class Lrn(nn.LocalResponseNorm):
     """b = a / (k + alpha Σ a²)^beta over `size` neighbouring channels.
 

@@ -16,7 +16,16 @@ from torch import nn
 from cnnctl.config.schema import key
 from cnnctl.errors import Problem
 from cnnctl.nets import spec
-from cnnctl.nets.blocks import ACTIVATIONS, Activation, Concat, Layers, Norm, head, normalisation
+from cnnctl.nets.blocks import (
+    ACTIVATIONS,
+    Activation,
+    Concat,
+    Layers,
+    Norm,
+    activated,
+    head,
+    normalisation,
+)
 from cnnctl.nets.net import Net
 
 
@@ -101,9 +110,7 @@ def _transition(c_in: int, c_out: int, spec: Spec) -> nn.Module:
 
 def _composite(name: str, c_in: int, c_out: int, kernel: int, spec: Spec) -> Layers:
     """Normalisation, activation, convolution `name` (section 3, composite function)."""
-    layers: Layers = OrderedDict()
-    layers[f"{name}_norm"] = normalisation(spec.norm, c_in)
-    layers[f"{name}_act"] = ACTIVATIONS[spec.activation]()
+    layers = activated(name, c_in, spec.norm, spec.activation)
     layers[name] = nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2, bias=spec.norm == "none")
     if spec.dropout:
         layers[f"{name}_drop"] = nn.Dropout(spec.dropout)

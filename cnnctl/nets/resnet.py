@@ -51,10 +51,7 @@ class Spec(spec.ImageNetSpec):
 
     def problems(self) -> Iterator[Problem]:
         """Lists of different lengths, channels that do not fit, switches without effect."""
-        if not self.depths or len(self.depths) != len(self.widths):
-            given = f"{len(self.depths)} and {len(self.widths)}"
-            text = f"model.depths and model.widths want a number for each stage, got {given}"
-            yield Problem(text, key="model.depths")
+        yield from spec.per_stage(self.depths, self.widths)
         yield from self._channels()
         yield from self._switches()
 

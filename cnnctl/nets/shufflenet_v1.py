@@ -63,10 +63,7 @@ class Spec(spec.ImageNetSpec):
 
     def problems(self) -> Iterator[Problem]:
         """Lists of different lengths, channels that do not divide, a shuffle of one group."""
-        if not self.depths or len(self.depths) != len(self.widths):
-            given = f"{len(self.depths)} and {len(self.widths)}"
-            text = f"model.depths and model.widths want a number for each stage, got {given}"
-            yield Problem(text, key="model.depths")
+        yield from spec.per_stage(self.depths, self.widths)
         yield from self._division()
         if self.shuffle and self.groups == 1:
             text = "model.shuffle=true has no effect with model.groups=1"

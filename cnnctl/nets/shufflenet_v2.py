@@ -35,10 +35,7 @@ class Spec(spec.ImageNetSpec):
 
     def problems(self) -> Iterator[Problem]:
         """Lists of different lengths, channels without halves."""
-        if not self.depths or len(self.depths) != len(self.widths):
-            given = f"{len(self.depths)} and {len(self.widths)}"
-            text = f"model.depths and model.widths want a number for each stage, got {given}"
-            yield Problem(text, key="model.depths")
+        yield from spec.per_stage(self.depths, self.widths)
         if any(width % 2 for width in self.widths):
             text = f"model.widths must be even, to be split in halves, got {show([*self.widths])}"
             yield Problem(text, key="model.widths")

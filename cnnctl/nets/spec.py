@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,6 +29,14 @@ class Spec:
     def problems(self) -> Iterator[Problem]:
         """What is wrong between numbers that each are fine alone."""
         yield from ()
+
+
+def per_stage(depths: Sequence[int], widths: Sequence[int]) -> Iterator[Problem]:
+    """A problem unless there is a depth and a width for each of at least one stage."""
+    if not depths or len(depths) != len(widths):
+        given = f"{len(depths)} and {len(widths)}"
+        text = f"model.depths and model.widths want a number for each stage, got {given}"
+        yield Problem(text, key="model.depths")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,15 +15,7 @@ from torch import nn
 from cnnctl.config.schema import key
 from cnnctl.errors import Problem
 from cnnctl.nets import spec
-from cnnctl.nets.blocks import (
-    ACTIVATIONS,
-    Activation,
-    Layers,
-    Norm,
-    Residual,
-    head,
-    normalisation,
-)
+from cnnctl.nets.blocks import Activation, Layers, Norm, Residual, activated, head
 from cnnctl.nets.net import Net
 
 
@@ -41,10 +33,7 @@ class Spec(spec.Spec):
 
     def problems(self) -> Iterator[Problem]:
         """Lists of different lengths."""
-        if not self.depths or len(self.depths) != len(self.widths):
-            given = f"{len(self.depths)} and {len(self.widths)}"
-            text = f"model.depths and model.widths want a number for each stage, got {given}"
-            yield Problem(text, key="model.depths")
+        yield from spec.per_stage(self.depths, self.widths)
 
 
 class WideResNet(Net):
@@ -62,15 +51,15 @@ class WideResNet(Net):
                 block = _block(spec, c_in, c_out, stride=2 if halves else 1)
                 layers[f"conv{stage}_{number}"] = block
                 c_in = c_out
-        layers |= _active(spec, "last", c_in)
+        layers |= activated("last", c_in, spec.norm, spec.activation)
         super().__init__(layers | head(c_in, num_classes), spec.init)
 
 
 def _block(spec: Spec, c_in: int, c_out: int, stride: int) -> nn.Module:
     """The sum x + F(x); where the shape changes, F and a projection share the first activation."""
-    active = _active(spec, "conv1", c_in)
+    active = activated("conv1", c_in, spec.norm, spec.activation)
     branch: Layers = OrderedDict(conv1=_conv(spec, c_in, c_out, stride=stride))
-    branch |= _active(spec, "conv2", c_out)
+    branch |= activated("conv2", c_out, spec.norm, spec.activation)
     if spec.dropout:
         branch["drop"] = nn.Dropout(spec.dropout)
     branch["conv2"] = _conv(spec, c_out, c_out)
@@ -82,13 +71,3 @@ def _block(spec: Spec, c_in: int, c_out: int, stride: int) -> nn.Module:
 
 def _conv(spec: Spec, c_in: int, c_out: int, *, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=spec.norm == "none")
-
-
-def _active(spec: Spec, name: str, channels: int) -> Layers:
-    """Norm and activation on `channels`, in front of the layer `name`."""
-    layers: Layers = OrderedDict()
-    if spec.norm != "none":
-        layers[f"{name}_norm"] = normalisation(spec.norm, channels)
-    if spec.activation != "none":
-        layers[f"{name}_act"] = ACTIVATIONS[spec.activation]()
-    return layers

@@ -110,7 +110,7 @@ def listing(console: Console, data: dict[str, Any]) -> None:
     """Rows of `cnnctl list`: the columns are the keys of the first row."""
     ((what, rows),) = data.items()
     if not rows:
-        console.print(f"no {what} yet")
+        console.print("no runs yet" if what == "runs" else f"no such {what}")
         return
     head = tuple(rows[0])
     text, gives, drops = LISTING.get(what, (head, head[-1:], ()))
@@ -202,6 +202,8 @@ def _value(value: Any) -> str:
     """A value as it is typed on the command line."""
     if value is None or isinstance(value, bool):
         return str(value).lower().replace("none", "null")
+    if isinstance(value, list):
+        return f"[{', '.join(_value(item) for item in value)}]"
     return str(value)
 
 

@@ -112,3 +112,22 @@ def test_what_has_no_effect_is_refused(cnnctl, words: list[str], text: str) -> N
 def test_a_config_dir_that_is_not_there_is_refused(cnnctl) -> None:
     outcome = cnnctl("list", "models", "--config-dir", "nowhere")
     assert outcome == (2, "", "cnnctl: error: --config-dir is not a folder: nowhere\n")
+
+
+def test_filters_choose_among_the_nets(cnnctl) -> None:
+    words = ("list", "models", "--family", "resnet", "--year=2016", "--max-params", "300K")
+    models = cnnctl(*words, "--json").document["result"]["models"]
+    assert [model["name"] for model in models] == ["plain20", "resnet20"]
+    assert cnnctl("list", "models", "--max-params", "1").out == "no such models\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("models", "--family", "vg"), "no net is of a family 'vg' (did you mean 'vgg'?)"),
+        (("models", "--year", "x"), "--year takes a year or two, 2015 or 2012-2016, got 'x'"),
+        (("data", "--max-params", "5M"), "--max-params has no effect on: cnnctl list data"),
+    ],
+)
+def test_a_filter_that_cannot_be_is_refused(cnnctl, words, text) -> None:
+    assert cnnctl("list", *words) == (2, "", f"cnnctl: error: {text}\n")

@@ -16,6 +16,9 @@ def problems(*overrides: str) -> list[str]:
     return [str(problem) for problem in found]
 
 
+LONGER = "(there are resnet101, resnet101_v1_5, resnet110, resnet1202, resnet152, …)"
+
+
 @pytest.mark.parametrize(
     ("override", "text"),
     [
@@ -32,8 +35,7 @@ def problems(*overrides: str) -> list[str]:
         ("model=5", "no '5' in group 'model' (did you mean 'resnet50_v1_5'?)"),
         (
             "model=resnet",
-            "no 'resnet' in group 'model' "
-            + "(there are resnet101, resnet101_v1_5, resnet110, resnet1202, resnet152, …)",
+            f"no 'resnet' in group 'model' {LONGER}",
         ),
         ("model=simple", "no 'simple' in group 'model' (there are simple_cnn)"),
         ("model=null", "no 'null' in group 'model' (see: cnnctl list models)"),

@@ -57,3 +57,21 @@ def test_an_empty_section_is_a_row_of_its_own() -> None:
         {"key": "a", "value": {}, "source": "?"},
         {"key": "b.c", "value": 1, "source": "x"},
     ]
+
+
+def test_an_inherited_key_has_the_file_it_stands_in() -> None:
+    found = rows("model=vgg16")
+    assert found["model.name"] == ("vgg16", "conf/model/vgg16.yaml")
+    assert found["model.hidden"] == ([4096, 4096], "conf/model/vgg_d.yaml")
+
+
+def test_an_item_of_a_list_belongs_to_its_list() -> None:
+    stages, source = rows("model=vgg_a", "model.stages.0=[conv3-32]")["model.stages"]
+    assert stages[:2] == [["conv3-32"], ["conv3-128"]]
+    assert source == "command line: model.stages.0=[conv3-32]"
+
+
+def test_a_net_of_a_library_is_its_own_source() -> None:
+    found = rows("model=torchvision/resnet18", "model.strict=true")
+    assert found["model.twin"] == ("torchvision/resnet18", "torchvision/resnet18")
+    assert found["model.strict"] == (True, "command line: model.strict=true")
