@@ -36,7 +36,7 @@ COMMANDS = {
     "trainer.max_epochs=5",
     "xception": f"model=xception model.small_input=true data.size=24 {ADAM} trainer.max_epochs=5",
     "resnet": f"model=resnet20 {ADAM} trainer.max_epochs=10",
-    "wide_resnet": f"model=wrn40_4 data.size=16 {ADAM} trainer.max_epochs=5",
+    "wide_resnet": f"model=wrn40_4 data.size=16 {ADAM} trainer.max_epochs=8",
     "densenet": f"model=densenet_bc100_12 data.size=16 {ADAM} trainer.max_epochs=10",
     "mobilenet_v1": f"model=mobilenet_v1 {SMALL} {SHORT} trainer.max_epochs=10",
     "mobilenet_v2": f"model=mobilenet_v2 {SMALL} {SHORT} trainer.max_epochs=10",

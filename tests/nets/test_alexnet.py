@@ -190,7 +190,7 @@ def test_small_images_without_small_input_are_refused() -> None:
         on_meta("alexnet", SMALL)
     assert str(caught.value) == (
         "a 32x32 image is too small for layer 'pool2': (2 − 3)/2 + 1 = 0.5 "
-        "(use larger images: data.size=…)"
+        "(use larger images: data.size=…, or model.small_input=true)"
     )
 
 

@@ -97,7 +97,7 @@ def test_a_branch_is_what_its_text_says_and_makes_the_sizes_told(layers) -> None
     read = steps(text)
     assert read == [Step(((h, w),), 4, None, stride, v) for h, w, stride, v in layers]
     with torch.device("meta"):
-        made = tiny(text).mixed(torch.empty(1, 2, 64, 64))
+        made = tiny(text).eval().mixed(torch.empty(1, 2, 64, 64))
     assert sizes(read, 64) == {tuple(made.shape[2:])}
 
 

@@ -113,7 +113,9 @@ def test_an_image_too_small_names_the_layer() -> None:
     with pytest.raises(NetError) as caught:
         on_meta("nin", (3, 32, 32))
     text = "a 32x32 image is too small for layer 'pool3': (1 − 3)/2 + 1 = 0"
-    assert str(caught.value) == f"{text} (use larger images: data.size=…)"
+    assert (
+        str(caught.value) == f"{text} (use larger images: data.size=…, or model.small_input=true)"
+    )
 
 
 @pytest.mark.parametrize(
