@@ -108,9 +108,13 @@ def _read(reference: str, spec: Spec, outputs: str) -> Found:
 def _file(file: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint, a state dict or a safetensors file; no code in it is run."""
     if file.suffix == ".safetensors":
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        return load_file(file)
+        try:
+            return load_file(file)
+        except SafetensorError as wrong:
+            raise CheckpointError(f"{file} cannot be read: {wrong}", "use another file") from wrong
     content = weights.content(file)
     for inside in ("state_dict", "model", "model_state_dict"):
         content = content.get(inside, content) if isinstance(content, Mapping) else content

@@ -158,6 +158,14 @@ def test_a_file_without_tensors_is_refused(content, text) -> None:
     assert str(caught.value) == f"odd.pth {text}"
 
 
+def test_a_damaged_file_of_safetensors_is_refused() -> None:
+    Path("half.safetensors").write_bytes(b"half a file")
+    with pytest.raises(CheckpointError) as caught:
+        find("half.safetensors")
+    assert str(caught.value).startswith("half.safetensors cannot be read: ")
+    assert caught.value.hint == "use another file"
+
+
 def test_code_in_a_file_is_not_run() -> None:
     put("evil.pth", {"conv1.weight": print})
     with pytest.raises(CheckpointError, match=r"evil\.pth cannot be read"):

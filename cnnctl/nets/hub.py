@@ -62,7 +62,10 @@ def _torchvision(twin: str, version: str) -> Published:
     source = f"{twin} {weights.name}"
     if not file.is_file():
         _fetch(url, file, source)
-    tensors = torch.load(file, map_location="cpu", weights_only=True)
+    try:
+        tensors = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as wrong:  # a damaged pickle can raise anything
+        raise CheckpointError(f"{file} cannot be read", "delete it: it is fetched anew") from wrong
     shown = weights.transforms()
     mean, std = (HALF, HALF) if name in TRANSFORMED else (tuple(shown.mean), tuple(shown.std))
     return Published(source, tensors, mean, std)

@@ -96,3 +96,12 @@ def test_timm_offline_is_one_line_too(monkeypatch) -> None:
     assert text.startswith("cannot fetch timm/legacy_xception: ")
     assert text.endswith("(it needs a network, or the cache of Hugging Face)")
     assert "\n" not in text
+
+
+def test_a_damaged_file_in_the_cache_is_told_with_the_way_out(tmp_path) -> None:
+    file = tmp_path / "torch/hub/checkpoints/resnet18-f37072fd.pth"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"half a file")
+    assert (
+        told("resnet18", "torchvision") == f"{file} cannot be read (delete it: it is fetched anew)"
+    )
