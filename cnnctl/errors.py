@@ -7,6 +7,7 @@
         ├── ConfigError               keys and values, all problems at once
         ├── DataError                 images, classes, splits
         ├── NetError                  a network that cannot be built on this input
+        │   └── SmallImageError       images of which a layer leaves nothing
         ├── RunError                  a run folder, or the folder for runs
         └── CheckpointError           a checkpoint that cannot be read or does not fit
 
@@ -108,6 +109,12 @@ class NetError(UserError):
     """A network that cannot be built from these numbers on this input."""
 
     kind = "net"
+
+
+class SmallImageError(NetError):
+    """Images of which a layer leaves nothing."""
+
+    kind = "small_image"
 
 
 class RunError(UserError):

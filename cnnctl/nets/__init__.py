@@ -11,7 +11,7 @@ from typing import Any
 from cnnctl.config.kinds import show
 from cnnctl.config.near import did_you_mean
 from cnnctl.config.read import read
-from cnnctl.errors import NetError, Problem
+from cnnctl.errors import Problem, SmallImageError
 from cnnctl.nets.alexnet import AlexNet
 from cnnctl.nets.densenet import DenseNet
 from cnnctl.nets.efficientnet import EfficientNet
@@ -31,7 +31,6 @@ from cnnctl.nets.perceptron import Perceptron
 from cnnctl.nets.resnet import ResNet
 from cnnctl.nets.shufflenet_v1 import ShuffleNetV1
 from cnnctl.nets.shufflenet_v2 import ShuffleNetV2
-from cnnctl.nets.sizes import SMALL, walk
 from cnnctl.nets.spec import Spec
 from cnnctl.nets.vgg import Vgg
 from cnnctl.nets.wide_resnet import WideResNet
@@ -83,9 +82,9 @@ def build(spec: Spec, *, num_classes: int, shape: tuple[int, int, int]) -> Net:
     """
     try:
         net = FAMILIES[spec.family](spec, num_classes=num_classes, shape=shape)  # pyright: ignore[reportCallIssue] - every family takes these; Net itself takes their layers
-        walk(net, shape, strict=spec.strict)
-    except NetError as error:
-        if getattr(spec, "small_input", True) or error.hint != SMALL:
+        net.check(shape, strict=spec.strict)
+    except SmallImageError as error:
+        if getattr(spec, "small_input", True):
             raise
-        raise NetError(error.message, f"{SMALL}, or model.small_input=true") from error
+        raise SmallImageError(error.message, f"{error.hint}, or model.small_input=true") from error
     return net

@@ -10,10 +10,9 @@ import torch
 from torch import nn
 
 from cnnctl.config.near import did_you_mean
-from cnnctl.errors import NetError
+from cnnctl.errors import NetError, UserError
 from cnnctl.nets import spec
 from cnnctl.nets.net import Net
-from cnnctl.nets.sizes import walk
 
 RGB = 3
 # torchvision's nets with auxiliary classifiers give something else in training than elsewhere
@@ -26,7 +25,7 @@ WITHOUT_AUX: dict[str, dict[str, Any]] = {
 class Library(Net):
     """(B, C, H, W) -> logits (B, num_classes): the library's module as the only child `net`.
 
-    Raises NetError if the library has no such net, or if it refuses the images.
+    Raises NetError if the library has no such net.
     """
 
     Spec = spec.Spec
@@ -34,14 +33,19 @@ class Library(Net):
     def __init__(self, spec: spec.Spec, *, num_classes: int, shape: tuple[int, int, int]) -> None:
         net = create(spec.name, num_classes=num_classes, in_channels=shape[0])
         super().__init__(OrderedDict(net=net), spec.init)
+        self.spec = spec
+
+    def check(self, shape: tuple[int, int, int], *, strict: bool = False) -> None:
+        """As every net, and NetError for whatever else the library's net says to the size."""
         try:
-            walk(self, shape)
-        except NetError:
+            super().check(shape, strict=strict)
+        except UserError:
             raise
-        except Exception as wrong:  # whatever a foreign net thinks of the size
+        except Exception as wrong:
             size = "x".join(str(side) for side in shape)
-            text = f"{spec.name} does not take {size} images: {str(wrong).splitlines()[0]}"
-            raise NetError(text, f"its own size: data.size={spec.input[1]}") from wrong
+            reason = (str(wrong) or type(wrong).__name__).splitlines()[0]
+            text = f"{self.spec.name} does not take {size} images: {reason}"
+            raise NetError(text, f"its own size: data.size={self.spec.input[1]}") from wrong
 
 
 def create(reference: str, *, num_classes: int = 1000, in_channels: int = RGB) -> nn.Module:

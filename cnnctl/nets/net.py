@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from cnnctl.nets import spec
 from cnnctl.nets.blocks import Layers
 from cnnctl.nets.init import initialise
+from cnnctl.nets.sizes import walk
 
 
 class Net(nn.Sequential):
@@ -31,6 +32,10 @@ class Net(nn.Sequential):
         if isinstance(index, slice):
             return nn.Sequential(OrderedDict(list(self.named_children())[index]))
         return super().__getitem__(index)
+
+    def check(self, shape: tuple[int, int, int], *, strict: bool = False) -> None:
+        """Raises what `sizes.walk` raises for images of `shape` (C, H, W)."""
+        walk(self, shape, strict=strict)
 
     def loss(self, outputs: Tensor | tuple[Tensor, ...], labels: Tensor) -> Tensor:
         """What training makes small: mean cross-entropy over the labels (B,)."""

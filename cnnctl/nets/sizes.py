@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from cnnctl.errors import ConfigError, NetError, Problem
+from cnnctl.errors import ConfigError, Problem, SmallImageError
 
-SMALL = "use larger images: data.size=…"  # the hint where nothing is left of one
 BATCH_NORM = nn.modules.batchnorm._BatchNorm  # noqa: SLF001 - of one, two and three dimensions
 SLIDING = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 
@@ -22,9 +21,9 @@ SLIDING = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 def walk(net: nn.Module, shape: tuple[int, int, int], *, strict: bool = False) -> torch.Size:
     """The shape (C, H, W), or (values,), of what `net` makes of one image of `shape` (C, H, W).
 
-    Runs on the meta device: no weight is touched and no number computed. Raises NetError,
-    naming the layer and its arithmetic, where nothing is left of the image, and if `strict`
-    ConfigError with every layer whose size division leaves a remainder.
+    Runs on the meta device: no weight is touched and no number computed. Raises
+    SmallImageError, naming the layer and its arithmetic, where nothing is left of the image,
+    and if `strict` ConfigError with every layer whose size division leaves a remainder.
     """
     state = {name: value.to("meta") for name, value in net.state_dict(keep_vars=True).items()}
     remainders: dict[str, str] = {}
@@ -48,7 +47,7 @@ def _watched(
             left, text = steps(layer, int(value.shape[2 + axis]), axis)
             if (math.ceil(left) if getattr(layer, "ceil_mode", False) else left) < 1:
                 wrong = f"a {shape[1]}x{shape[2]} image is too small for layer '{name}': {text}"
-                raise NetError(wrong, SMALL)
+                raise SmallImageError(wrong, "use larger images: data.size=…")
             if left != int(left):
                 remainders.setdefault(name, text)
 

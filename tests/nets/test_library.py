@@ -9,7 +9,7 @@ from zoo import count
 
 from cnnctl import nets
 from cnnctl.config import library as sections
-from cnnctl.errors import NetError
+from cnnctl.errors import ConfigError, NetError
 from cnnctl.nets import library
 from cnnctl.nets.library import Library
 
@@ -53,6 +53,16 @@ def test_a_size_that_the_net_refuses_is_told_with_its_own() -> None:
     text = "torchvision/vit_b_16 does not take 3x64x64 images: Wrong image height! Expected 224"
     assert str(caught.value).startswith(text)
     assert caught.value.hint == "its own size: data.size=224"
+
+
+def test_strict_names_the_layers_of_a_library_too() -> None:
+    keys = sections.section("torchvision/resnet18") | {"strict": True}
+    spec, _ = nets.read_spec(keys)
+    assert spec is not None
+    with torch.device("meta"), pytest.raises(ConfigError) as caught:
+        nets.build(spec, num_classes=7, shape=(3, 224, 224))
+    first = "model.strict: fractions are illegal, but net.conv1: (224 + 6 − 7)/2 + 1 = 112.5"
+    assert caught.value.problems[0].message == first
 
 
 def test_a_layer_that_gets_too_little_is_named() -> None:
