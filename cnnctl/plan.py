@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cnnctl import devices
+from cnnctl.audit.forward import cost
 from cnnctl.config import schema
 from cnnctl.data.source import Source
 from cnnctl.devices import Device
 from cnnctl.errors import ConfigError, Problem
-from cnnctl.nets.costs import cost
 from cnnctl.nets.spec import Spec
 
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from cnnctl import nets
 from cnnctl.config import catalog, paths
+from cnnctl.nets import meta
 from cnnctl.nets.net import Net
 from cnnctl.nets.spec import Spec
 
@@ -47,7 +48,7 @@ def on_meta(
     name: str, shape: tuple[int, int, int] | None = None, classes: int | None = None, **changes: Any
 ) -> Net:
     """The same on the meta device: nothing is allocated."""
-    with torch.device("meta"):
+    with meta.device():
         return build(name, shape, classes, **changes)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from cnnctl.errors import ConfigError, Problem, SmallImageError
+from cnnctl.nets.meta import Meta
 
 BATCH_NORM = nn.modules.batchnorm._BatchNorm  # noqa: SLF001 - of one, two and three dimensions
 SLIDING = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
@@ -28,7 +29,7 @@ def walk(net: nn.Module, shape: tuple[int, int, int], *, strict: bool = False) -
     state = {name: value.to("meta") for name, value in net.state_dict(keep_vars=True).items()}
     remainders: dict[str, str] = {}
     image = torch.empty(1, *shape, device="meta")
-    with torch.no_grad(), _watched(net, shape, remainders):
+    with torch.no_grad(), Meta(), _watched(net, shape, remainders):
         value = functional_call(net, state, (image,))
     if strict and remainders:
         raise ConfigError(_illegal(name, text) for name, text in remainders.items())

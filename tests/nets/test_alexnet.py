@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from zoo import build, count, numbers, on_meta, outputs, refused, spec
 
+from cnnctl.audit.forward import cost
 from cnnctl.errors import NetError
-from cnnctl.nets.costs import cost
 
 SMALL = (3, 32, 32)
 LITTLE = {"small_input": True, "hidden": [8, 8]}

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch import nn
 from zoo import build, count, on_meta, outputs, refused, spec
 
+from cnnctl.audit.forward import cost
 from cnnctl.errors import NetError
-from cnnctl.nets.costs import cost
 
 TINY = {"stem": 5, "depths": [2, 3], "growth": 3, "small_input": True}
 # section 3: DenseNet-BC and the plain DenseNet for 32x32 pixels

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, cross_entropy
 from zoo import build, count, on_meta, outputs, refused, spec
 
+from cnnctl.audit.forward import Cost, cost
 from cnnctl.errors import NetError
 from cnnctl.nets.codes import LENGTH, codes
-from cnnctl.nets.costs import Cost, cost
 from cnnctl.nets.lenet_1998 import Rbf, Subsample, table_conv
 
 GREY = (1, 32, 32)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from zoo import count, numbers, on_meta, outputs, refused, spec
 
-from cnnctl.nets.costs import cost
+from cnnctl.audit.forward import cost
 
 IMAGE = (3, 224, 224)
 SEPARABLE = [f"conv{number}" for number in range(2, 15)]

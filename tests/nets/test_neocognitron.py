@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from zoo import build, count, on_meta, outputs, refused, spec
 
+from cnnctl.audit.forward import Cost, cost
 from cnnctl.errors import NetError
-from cnnctl.nets.costs import Cost, cost
 from cnnctl.nets.neocognitron import CCells
 
 PAPER = (1, 16, 16)

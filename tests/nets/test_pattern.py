@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 from zoo import build, count, on_meta, outputs, refused, spec
 
+from cnnctl.audit.forward import cost
 from cnnctl.errors import ConfigError, NetError
-from cnnctl.nets.costs import cost
 
 BEFORE = "0.2 (it stands before those of model.hidden)"
 LEAST = "at least one"

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from zoo import build, count, on_meta, outputs, spec
 
-from cnnctl.nets.costs import Cost, cost
+from cnnctl.audit.forward import Cost, cost
 from cnnctl.nets.perceptron import Perceptron
 
 PHOTOCELLS = (1, 20, 20)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 from zoo import build, count, on_meta, outputs, refused, spec
 
-from cnnctl.nets.costs import cost
+from cnnctl.audit.forward import cost
 
 COLUMNS = {  # table 1: groups, channels, complexity in millions
     "shufflenet_v1_g1": (1, [144, 288, 576], 143),

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from zoo import build, count, on_meta, outputs, refused, spec
 
-from cnnctl.nets.costs import cost
+from cnnctl.audit.forward import cost
 from cnnctl.nets.shufflenet_v2 import Split
 
 COLUMNS = {  # table 5: channels of the stages and of conv5, complexity and weights in millions

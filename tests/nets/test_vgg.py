@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from zoo import build, count, numbers, on_meta, outputs, refused, spec
 
+from cnnctl.audit.forward import cost
 from cnnctl.errors import NetError
-from cnnctl.nets.costs import cost
 
 # table 1: layers of each column, and the millions of parameters that table 2 gives it
 TABLE_1 = {

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from zoo import FILES, build, count, numbers, on_meta, spec
 
+from cnnctl.audit.forward import cost
 from cnnctl.config import catalog, paths
 from cnnctl.errors import NetError
 from cnnctl.nets import FAMILIES
-from cnnctl.nets.costs import cost
 
 REFERENCE = yaml.safe_load(
     (paths.conf_dir().parent / "tests" / "nets" / "reference.yaml").read_text(encoding="utf-8")

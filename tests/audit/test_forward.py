@@ -7,8 +7,8 @@ import pytest
 import torch
 from zoo import FILES, spec
 
+from cnnctl.audit.forward import Cost, cost
 from cnnctl.errors import NetError
-from cnnctl.nets.costs import Cost, cost
 
 
 def test_the_shipped_table_is_what_is_computed(overwrite: bool) -> None:  # noqa: FBT001 - a fixture

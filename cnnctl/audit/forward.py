@@ -1,0 +1,55 @@
+"""One forward pass of a net in evaluation mode, written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from cnnctl.audit.ghost import ghost
+from cnnctl.audit.live import Live
+from cnnctl.audit.reach import Reach
+from cnnctl.audit.trace import Trace, Walk
+from cnnctl.nets import build, meta
+from cnnctl.nets.spec import Spec
+
+
+class Cost(NamedTuple):
+    """`params` trainable values, `macs` multiply-adds of convolutions and dense layers."""
+
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Forward:
+    """The rows of a pass on one image, and the most bytes of activations alive at one time."""
+
+    walk: Walk
+    peak: int
+
+
+def forward(net: nn.Module, shape: tuple[int, ...]) -> Forward:
+    """What `net` makes of one image of `shape` (C, H, W), layer by layer; allocates nothing."""
+    with ghost(net, "eval") as double, torch.no_grad():
+        reach, live = Reach(), Live()
+        trace = Trace(double, live, reach)
+        for value in (*double.parameters.values(), *double.buffers.values()):
+            live.add(value, "weights")
+        weights = live.bytes
+        image = double.images((1, *shape))
+        live.add(image, "activations")
+        reach.begin(image)
+        with trace.open() as walk:
+            double(image)
+    return Forward(walk, live.peak.bytes - weights)
+
+
+def cost(spec: Spec, *, num_classes: int, shape: tuple[int, int, int]) -> Cost:
+    """What the net of `spec` costs for one image. Raises NetError as `nets.build` does."""
+    with meta.device():
+        net = build(spec, num_classes=num_classes, shape=shape)
+    params = sum(parameter.numel() for parameter in net.parameters())
+    return Cost(params, sum(forward(net, shape).walk.macs.values()))
