@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from cnnctl.config import schema
+from cnnctl.config.schema import Precision
 from cnnctl.errors import ConfigError, Problem
 
 
@@ -17,7 +18,7 @@ class Device:
     accelerator: str
     devices: int | tuple[int, ...]
     num_nodes: int
-    precision: str
+    precision: Precision
     strategy: str
     name: str
 

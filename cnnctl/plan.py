@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from cnnctl import devices
-from cnnctl.audit.forward import cost
+from cnnctl import devices, nets
+from cnnctl.audit import document, step
+from cnnctl.audit.forward import forward
 from cnnctl.config import schema
 from cnnctl.data.source import Source
 from cnnctl.devices import Device
-from cnnctl.errors import ConfigError, Problem
+from cnnctl.errors import ConfigError, NetError, Problem
+from cnnctl.nets import meta
+from cnnctl.nets.net import Net
 from cnnctl.nets.spec import Spec
 
 
@@ -20,7 +23,8 @@ class Plan:
     """Every number that the configuration, the net, the data and the machine decide.
 
     `params` and `macs` (multiply-adds) are those of one image; `steps` are optimizer steps;
-    `lr` is the learning rate after scaling with the global batch.
+    `lr` is the learning rate after scaling with the global batch. `memory` is what one step on
+    one device will take, predicted: see `audit.document.training_memory`.
     """
 
     model: str
@@ -44,6 +48,7 @@ class Plan:
     device: Device
     seed: int
     pretrained: dict[str, Any] | None
+    memory: dict[str, Any]
 
     def document(self) -> dict[str, Any]:
         """The plan as plan.json holds it."""
@@ -59,14 +64,23 @@ def make(
     """
     device = devices.settle(train.hardware)
     shape = (train.data.channels, train.data.size, train.data.size)
-    net = cost(spec, num_classes=len(source.classes), shape=shape)
+    with meta.device():
+        net = nets.build(spec, num_classes=len(source.classes), shape=shape)
     accumulate = train.trainer.accumulate
-    batches = math.ceil(source.sizes["train"] / device.world / train.data.batch_size)
-    per_epoch = math.ceil(batches / accumulate)
+    images = math.ceil(source.sizes["train"] / device.world)
+    per_epoch = math.ceil(math.ceil(images / train.data.batch_size) / accumulate)
     steps = min(train.trainer.max_epochs * per_epoch, train.trainer.max_steps or 2**63)
     global_batch = train.data.batch_size * device.world * accumulate
+    setting = step.Setting(
+        min(train.data.batch_size, images), train.optimizer, device.precision,
+        accelerator=device.accelerator, accumulate=accumulate, devices=device.world,
+    )  # fmt: skip
+    memory = document.training_memory(setting, step.measure(net, shape, setting))
+    if images % train.data.batch_size == 1 and steps >= per_epoch:
+        _last(net, shape, replace(setting, batch_size=1))
     return Plan(
-        model=spec.name, params=net.params, macs=net.macs, shape=shape,
+        model=spec.name, params=sum(value.numel() for value in net.parameters()),
+        macs=sum(forward(net, shape).walk.macs.values()), shape=shape,
         data=train.data.name, classes=source.classes, sizes=source.sizes, skipped=source.skipped,
         augment=train.augment.name,
         epochs=math.ceil(steps / per_epoch), steps_per_epoch=per_epoch, steps=steps,
@@ -74,8 +88,17 @@ def make(
         optimizer=train.optimizer.name, lr=scaled(train.optimizer, global_batch),
         schedule=train.schedule.name,
         warmup_steps=_warmup(train.schedule, per_epoch, steps),
-        device=device, seed=train.seed, pretrained=pretrained,
+        device=device, seed=train.seed, pretrained=pretrained, memory=memory,
     )  # fmt: skip
+
+
+def _last(net: Net, shape: tuple[int, int, int], setting: step.Setting) -> None:
+    """Raise NetError if the one image that is left for the last batch is too few."""
+    try:
+        step.measure(net, shape, setting)
+    except NetError as wrong:
+        text = f"one image is left for the last batch of an epoch, and {wrong.message}"
+        raise NetError(text, "another data.batch_size") from wrong
 
 
 def scaled(optimizer: schema.Optimizer, global_batch: int) -> float:

@@ -122,6 +122,14 @@ def write(file: Path, text: str) -> None:
         raise RunError(text, "choose another folder with outputs=…") from wrong
 
 
+def read_plan(run: Path) -> dict[str, Any]:
+    """What was decided before the run. Raises RunError if it cannot be read."""
+    try:
+        return json.loads((run / PLAN).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as wrong:
+        raise RunError(f"cannot read {run / PLAN}", "see runs with: cnnctl list runs") from wrong
+
+
 def read_result(run: Path) -> dict[str, Any] | None:
     """The result of a run, or None if it has none (yet)."""
     try:

@@ -108,7 +108,10 @@ class Axis(NamedTuple):
 
 
 def fitting_paddings(axis: Axis, most: int) -> list[int]:
-    """The next smaller and larger paddings, up to `most`, with a whole output."""
+    """The next smaller and larger paddings, up to `most`, with a whole output.
+
+    As the two below, for an axis of which something is left.
+    """
     stride, padding = axis.stride, axis.padding  # farther away than a stride they repeat
     return _nearest(axis, "padding", max(0, padding - stride), min(most, padding + stride))
 
@@ -128,8 +131,9 @@ def _nearest(axis: Axis, name: str, least: int, most: int) -> list[int]:
     """The next values of `name` below and above, between the limits, that leave no remainder."""
 
     def fits(value: int) -> bool:
-        out = conv_out(*axis._replace(**{name: value}))
-        return isinstance(out, int) and out >= 1
+        size, kernel, stride, padding, dilation = axis._replace(**{name: value})
+        room = size + 2 * padding - extent(kernel, dilation)  # Fractions would take seconds
+        return room >= 0 and room % stride == 0
 
     given: int = getattr(axis, name)
     ways = range(given - 1, least - 1, -1), range(given + 1, most + 1)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from cnnctl.audit import arithmetic
 from cnnctl.audit.arithmetic import Axis, Exact, Pair
+from cnnctl.errors import Problem
 
 AXES = ("height", "width")
 SHARE = 8  # of the channels are a bottleneck, unless it is told
@@ -144,13 +145,53 @@ def alternatives(layer: Layer, reduce: int | None = None) -> dict[str, tuple[Lay
         reduce = c_in // SHARE
     if reduce is not None:
         parts = replace(one, filters=reduce), replace(standard, channels=reduce)
-        found[f"bottleneck, 1×1 to {reduce}"] = parts
+        found[f"bottleneck of {reduce}"] = parts
     groups = max(2, layer.groups)
     if c_in % groups == layer.filters % groups == 0:
         found[f"{groups} groups"] = (replace(layer, groups=groups),)
     if threes := _threes(standard):
         found[f"{len(threes)} layers of 3×3"] = threes
     return found
+
+
+def costs(layer: Layer, reduce: int | None = None) -> list[dict[str, Any]]:
+    """Parameters and multiply-adds of each alternative.
+
+    `ratio` is that of the multiply-adds to the standard convolution's, `parts` are those of
+    every layer where there are several.
+    """
+    found = alternatives(layer, reduce)
+    rows: list[dict[str, Any]] = []
+    for name, parts in found.items():
+        macs = [part.macs for part in parts]
+        row = {"name": name, "params": sum(part.params for part in parts), "macs": sum(macs)}
+        row["ratio"] = sum(macs) / found["standard"][0].macs
+        row["parts"] = macs if len(macs) > 1 else []
+        rows.append(row)
+    return rows
+
+
+def misfits(layer: Layer, reduce: int | None = None) -> Iterator[Problem]:
+    """Numbers that are possible alone but not together, or not in torch."""
+    both = math.gcd(layer.channels, layer.filters)
+    if both % layer.groups:
+        channels = f"{layer.channels} channels and {layer.filters} filters"
+        most = next(number for number in range(layer.groups, 0, -1) if both % number == 0)
+        text = f"groups must divide {channels}, got {layer.groups}"
+        yield Problem(text, f"such as groups={most}", "groups")
+    if reduce is not None and reduce > layer.channels:
+        text = f"reduce must be at most {layer.channels}, the channels of the input, got {reduce}"
+        yield Problem(text, key="reduce")
+    for kernel, padding in zip(layer.kernel, layer.padding, strict=True):
+        if layer.pool and padding > kernel // 2:
+            text = f"padding of a pool must be at most {kernel // 2}, half its kernel"
+            yield Problem(f"{text}, got {padding}", key="padding")
+            break
+    for more, *steps in zip(layer.output_padding, layer.stride, layer.dilation, strict=True):
+        if more >= max(steps):
+            text = f"output_padding must be below stride or dilation, {max(steps)}, got {more}"
+            yield Problem(text, key="output_padding")
+            break
 
 
 def _threes(layer: Layer) -> tuple[Layer, ...]:

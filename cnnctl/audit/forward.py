@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from cnnctl.audit.depth import Paths
 from cnnctl.audit.ghost import ghost
 from cnnctl.audit.live import Live
-from cnnctl.audit.reach import Reach
 from cnnctl.audit.trace import Trace, Walk
 from cnnctl.nets import build, meta
 from cnnctl.nets.spec import Spec
@@ -25,16 +25,21 @@ class Cost(NamedTuple):
 
 @dataclass(frozen=True)
 class Forward:
-    """The rows of a pass on one image, and the most bytes of activations alive at one time."""
+    """The rows of a pass on one image.
+
+    `peak` is the most bytes of activations alive at one time, `depth` the weight layers on the
+    longest path.
+    """
 
     walk: Walk
     peak: int
+    depth: int
 
 
 def forward(net: nn.Module, shape: tuple[int, ...]) -> Forward:
     """What `net` makes of one image of `shape` (C, H, W), layer by layer; allocates nothing."""
     with ghost(net, "eval") as double, torch.no_grad():
-        reach, live = Reach(), Live()
+        reach, live = Paths(double), Live()
         trace = Trace(double, live, reach)
         for value in (*double.parameters.values(), *double.buffers.values()):
             live.add(value, "weights")
@@ -44,7 +49,7 @@ def forward(net: nn.Module, shape: tuple[int, ...]) -> Forward:
         reach.begin(image)
         with trace.open() as walk:
             double(image)
-    return Forward(walk, live.peak.bytes - weights)
+    return Forward(walk, live.peak.bytes - weights, reach.deepest)
 
 
 def cost(spec: Spec, *, num_classes: int, shape: tuple[int, int, int]) -> Cost:

@@ -50,12 +50,12 @@ def read(func: Any, args: Sequence[Any]) -> tuple[str, Form | None]:
             tuple(args[1].shape[2:]), stride, padding, dilation, args[8], bool(args[6])
         )
     if func in WINDOWS:
-        axes = len(args[1])
+        axes = 2
         kernel, stride, padding = [*args[1:4], *((), (0,))[len(args) - 2 :]][:3]
         widened = func is aten.max_pool2d_with_indices.default
         dilation = [*args[4:5], (1,)][0] if widened else (1,)
         return kind, Form(
-            tuple(kernel),
+            _full(kernel, axes),
             _full(stride or kernel, axes),
             _full(padding, axes),
             _full(dilation, axes),
@@ -94,11 +94,12 @@ WINDOWS = (aten.max_pool2d_with_indices.default, aten.avg_pool2d.default)
 KINDS: dict[Any, str] = {
     aten.convolution.default: CONV,
     **dict.fromkeys(
-        (aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default), DENSE
+        (aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default,
+         aten.mv.default, aten.addmv.default), DENSE
     ),
     **dict.fromkeys(
         (*WINDOWS, aten._adaptive_avg_pool2d.default, aten.adaptive_max_pool2d.default,  # noqa: SLF001 - its name
-         aten.mean.dim), POOL
+         aten.mean.dim, aten.amax.default), POOL
     ),
     **dict.fromkeys(
         (aten.native_batch_norm.default, aten.native_layer_norm.default,

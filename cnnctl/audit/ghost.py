@@ -6,16 +6,20 @@ are afterwards what they were.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from cnnctl.config.schema import Precision
+from cnnctl.nets import meta
 
+aten: Any = torch.ops.aten
 TRUE: dict[str, torch.dtype] = {
     "16-true": torch.float16, "bf16-true": torch.bfloat16, "64-true": torch.float64,
 }  # fmt: skip
@@ -55,6 +59,35 @@ class Ghost:
         return copies[id(value)]
 
 
+def run(
+    func: Any, args: Sequence[Any], kwargs: dict[str, Any] | None, *, backward: bool = False
+) -> Any:
+    """One operation on tensors without memory; it takes as many bytes as on real ones.
+
+    Two things are otherwise where a dispatch mode looks on (torch 2.15). In the backward pass
+    gradients that meet are added into a new tensor, elsewhere into one of them. In mixed
+    precision fake statistics of a batch have the type of the image, real ones that of the weights.
+    """
+    if backward and func is aten.add.Tensor and not kwargs:
+        for value in args:
+            if _is_whole(value) and all(_is_like(value, other) for other in args):
+                return value
+    out = meta.run(func, args, kwargs)
+    if func is aten.native_batch_norm.default and args[1] is not None:
+        return out[0], *(value.to(args[1].dtype) for value in out[1:])
+    return out
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a tensor has a storage for itself, rather than a part of one."""
+    return isinstance(value, Tensor) and value.untyped_storage().nbytes() == value.nbytes
+
+
+def _is_like(value: Tensor, other: Any) -> bool:
+    same = isinstance(other, Tensor) and value.shape == other.shape
+    return same and value.dtype == other.dtype
+
+
 @contextmanager
 def ghost(
     net: nn.Module, mode: Literal["train", "eval"], precision: Precision = "32-true"
@@ -65,11 +98,11 @@ def ghost(
     live on the meta device.
     """
     modes = [(module, module.training) for module in net.modules()]
-    net.train(mode == "train")
     fake = precision in MIXED
     device = "cpu" if fake else "meta"
     try:
-        with torch.random.fork_rng(devices=[]), _fakes(wanted=fake), torch.device(device):
+        net.train(mode == "train")
+        with _same_chance(), _fakes(wanted=fake), torch.device(device):
             yield Ghost(net, precision, device)
     finally:
         for module, training in modes:
@@ -80,6 +113,18 @@ def autocast(precision: Precision) -> Any:
     """The context in which a mixed-precision forward pass runs."""
     kind = MIXED.get(precision)
     return nullcontext() if kind is None else torch.autocast("cpu", dtype=kind)
+
+
+@contextmanager
+def _same_chance() -> Iterator[None]:
+    """Random numbers go on afterwards as if none had been drawn: torch's, Python's and NumPy's."""
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002 - a net may use it
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002 - as above
 
 
 def _fakes(*, wanted: bool) -> Any:

@@ -44,7 +44,7 @@ class Live:
         found = self.known.get(key)
         if found is not None and found[0]() is storage:
             return False
-        size = -(-storage.nbytes() // self.block) * self.block
+        size = self.rounded(storage.nbytes())
         entry = [kind, size, owner]
 
         def freed(reference: weakref.ref[UntypedStorage]) -> None:
@@ -56,9 +56,16 @@ class Live:
         self._count(kind, size)
         return True
 
+    def rounded(self, size: int) -> int:
+        """Bytes that the allocator takes for so many."""
+        return -(-size // self.block) * self.block
+
     def hold(self, kind: str, size: int) -> None:
-        """Count bytes that no tensor here stands for, from now on."""
-        self._count(kind, size)
+        """Count bytes that no tensor here stands for, as if they had been there all the time."""
+        self.bytes += size
+        self.parts[kind] += size
+        self.peak.bytes += size
+        self.peak.parts[kind] = self.peak.parts.get(kind, 0) + size
 
     def moment(self, kind: str, size: int) -> None:
         """Count bytes that are freed at once, as the workspace of one operation is."""

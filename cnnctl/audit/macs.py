@@ -48,12 +48,22 @@ def _attention(args: Sequence[Any], _: Any) -> int:
     return query.numel() * key.shape[-2] + prod(query.shape[:-1]) * value.shape[-2:].numel()
 
 
+def _attention_backward(args: Sequence[Any], out: Any) -> int:
+    """Two gradients of each of the two products; the scores made again are not counted."""
+    return 2 * _attention(args[1:4], out)
+
+
 MACS: dict[Any, Callable[[Sequence[Any], Any], int]] = {
     aten.convolution.default: _convolution,
     aten.convolution_backward.default: _convolution_backward,
     aten.mm.default: lambda args, _: _product(*args[:2]),
     aten.bmm.default: lambda args, _: _product(*args[:2]),
     aten.addmm.default: lambda args, _: _product(*args[1:3]),
+    aten.addbmm.default: lambda args, _: _product(*args[1:3]),
     aten.baddbmm.default: lambda args, _: _product(*args[1:3]),
+    aten.mv.default: lambda args, _: args[0].numel(),
+    aten.dot.default: lambda args, _: args[0].numel(),
+    aten.addmv.default: lambda args, _: args[1].numel(),
     aten._scaled_dot_product_flash_attention_for_cpu.default: _attention,  # noqa: SLF001 - its name
+    aten._scaled_dot_product_flash_attention_for_cpu_backward.default: _attention_backward,  # noqa: SLF001 - its name
 }

@@ -3,7 +3,8 @@
 What a tensor sees has two parts. The local one is a range of pixels on every axis, exact on an
 endless image. The other is the whole image at once, as behind global pooling, dense layers and
 the gates of squeeze and excitation. Where an operation is not known here, the field is lost and
-told as not available, never guessed.
+told as not available, never guessed; so it is for all that depends on such a result. A tensor
+that does not come from the image has no field and adds nothing.
 """
 
 from __future__ import annotations
@@ -16,43 +17,41 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from cnnctl.audit.axis import Axis
-from cnnctl.audit.sight import RULES, Field, joined
+from cnnctl.audit.places import Field
+from cnnctl.audit.sight import fresh, seen
 
 
 class Reach:
     """The fields of the tensors that are alive."""
 
     def __init__(self) -> None:
-        self.fields: dict[int, tuple[weakref.ref[Tensor], Field]] = {}
+        self.fields: dict[int, tuple[weakref.ref[Tensor], Field | None]] = {}
 
     def begin(self, image: Tensor) -> None:
         """Every pixel of an image (B, C, H, W) sees itself."""
         dims = tuple(range(2, image.dim()))
         self.put(image, Field(tuple(Axis() for _ in dims), dims))
 
-    def put(self, value: Tensor, field: Field) -> None:
-        """Remember it as long as the tensor lives."""
+    def put(self, value: Tensor, field: Field | None) -> None:
+        """Remember it as long as the tensor lives; None is a field that got lost."""
         self.fields[id(value)] = (weakref.ref(value), field)
 
     def of(self, value: Tensor) -> Field | None:
         """The field of a tensor, if it is known."""
-        found = self.fields.get(id(value))
-        return found[1] if found and found[0]() is value else None
+        return self.fields[id(value)][1] if self._depends(value) else None
 
     def follow(self, func: Any, args: Sequence[Any], out: Any) -> None:
         """Give the results of an operation their fields."""
-        given = [
-            (value, field)
-            for value in tree_leaves(args)
-            if isinstance(value, Tensor) and (field := self.of(value)) is not None
-        ]
-        if not given:
+        used = [one for one in tree_leaves(args) if isinstance(one, Tensor) and self._depends(one)]
+        if not used or fresh(func):
             return
-        rule = RULES.get(func, joined)
+        given = [(value, field) for value in used if (field := self.of(value)) is not None]
+        lost = len(given) < len(used)
         for value in tree_leaves(out):
             if isinstance(value, Tensor):
-                field = rule(given, args, value)
-                if field is not None:
-                    self.put(value, field)
-                else:
-                    self.fields.pop(id(value), None)
+                self.put(value, None if lost else seen(func, given, args, value))
+
+    def _depends(self, value: Tensor) -> bool:
+        """Whether a tensor comes from the image."""
+        found = self.fields.get(id(value))
+        return found is not None and found[0]() is value

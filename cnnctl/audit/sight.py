@@ -2,86 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
-from cnnctl.audit import axis
+from cnnctl.audit import axis, places
 from cnnctl.audit.axis import Axis
+from cnnctl.audit.places import WHOLE, Field, Given
 from cnnctl.nets.sliding import along
 
 aten: Any = torch.ops.aten
+SPATIAL = 2  # dimensions that stand before those of the image: (B, C, H, W)
 
 
-class Field(NamedTuple):
-    """What the values of a tensor see.
-
-    `axes` is the local part, None if there is none; `dims` are the dimensions of the tensor
-    that they belong to, none where every value sees the same; `everything` says whether the
-    whole image is seen, too.
-    """
-
-    axes: tuple[Axis, ...] | None
-    dims: tuple[int, ...]
-    everything: bool = False
-
-    def along(self, change: Callable[[int, int, Axis], Axis | None]) -> Field | None:
-        """The field after change(place, dimension, axis) of every axis; None if one gets lost."""
-        if self.axes is None:
-            return self
-        changed = [
-            change(i, dim, one)
-            for i, (dim, one) in enumerate(zip(self.dims, self.axes, strict=True))
-        ]
-        kept = tuple(one for one in changed if one is not None)
-        return self._replace(axes=kept) if len(kept) == len(changed) else None
+def seen(func: Any, given: Given, args: Sequence[Any], out: Tensor) -> Field | None:
+    """What `out` sees, one result of an operation; None where that is not known."""
+    rule = RULES.get(func)
+    if rule is None:
+        rule = joined if torch.Tag.pointwise in func.tags else _unknown
+    if rule not in FOLDED and any(field.folds for _, field in given):
+        rule = _unknown
+    return rule(given, args, out)
 
 
-Given = list[tuple[Tensor, Field]]
+@cache
+def fresh(func: Any) -> bool:
+    """Whether an operation takes only the shape and type of its arguments."""
+    name = func.__name__.partition(".")[0]
+    return name.endswith("_like") or name.startswith("new_")
 
 
 def joined(given: Given, _: Sequence[Any], out: Tensor) -> Field | None:
     """Values at the same place together: sums, gates, concatenated channels, activations."""
-    everything = any(field.everything for _, field in given)
-    local = [field for _, field in given if field.axes is not None]
+    local = [(value, field) for value, field in given if field.axes is not None]
     if not local:
         return given[0][1]
-    for value, field in given:
-        spots = [size for dim, size in enumerate(value.shape) if dim in field.dims]
-        ends = [out.shape[dim] for dim in field.dims if dim < out.dim()]
-        if field.axes is not None and spots != ends:
+    one = local[0][1]
+    axes: list[Axis] = list(one.axes or ())
+    for value, field in local:
+        sizes = [value.shape[dim] for dim in field.dims]
+        same = value.dim() == out.dim() and sizes == [out.shape[dim] for dim in field.dims]
+        folded = field.folds and value.shape != out.shape
+        if not same or folded or (field.dims, field.folds) != (one.dims, one.folds):
             return None
-    axes: list[Axis] = list(local[0].axes or ())
-    for field in local[1:]:
-        pairs = zip(axes, field.axes or (), strict=False)
-        both = [joint for one, other in pairs if (joint := one.joined(other)) is not None]
-        if field.dims != local[0].dims or len(both) != len(axes):
+        pairs = zip(axes, field.axes or (), strict=True)
+        both = [joint for first, second in pairs if (joint := first.joined(second)) is not None]
+        if len(both) != len(axes):
             return None
         axes = both
-    return Field(tuple(axes), local[0].dims, everything)
+    return one._replace(axes=tuple(axes), everything=any(f.everything for _, f in given))
+
+
+def _unknown(given: Given, _: Sequence[Any], __: Tensor) -> Field | None:
+    """Whatever is done to values that see the whole image only: they see no more."""
+    return WHOLE if all(field.axes is None for _, field in given) else None
 
 
 def _convolution(given: Given, args: Sequence[Any], _: Tensor) -> Field | None:
     weight, stride, padding, dilation, transposed = args[1], *args[3:7]
     move = axis.spread if transposed else axis.slide
-    return given[0][1].along(
-        lambda i, _, one: move(
-            one, weight.shape[2 + i], along(stride, i), along(padding, i), along(dilation, i)
-        )
-    )
+
+    def change(dim: int, one: Axis) -> Axis | None:
+        i = dim - SPATIAL
+        if i < 0:  # batches stay apart, channels are mixed
+            return one if dim == 0 else None
+        window = along(stride, i), along(padding, i), along(dilation, i)
+        return move(one, weight.shape[dim], *window)
+
+    (image, field), *others = given
+    if image is not args[0] or any(other.axes is not None for _, other in others):
+        return None
+    found = field.along(change)
+    return found._replace(everything=True) if found is not None and others else found
 
 
-def _pool(given: Given, args: Sequence[Any], _: Tensor, dilated: Sequence[int] = (1,)) -> Any:
+def _pool(given: Given, args: Sequence[Any], _: Tensor, dilation: Sequence[int] = (1,)) -> Any:
+    value, field = given[0]
     kernel, stride, padding = [*args[1:4], *((), (0,))[len(args) - 2 :]][:3]
-    return given[0][1].along(
-        lambda _, dim, one: axis.slide(
-            one, along(kernel, dim - 2), along(stride or kernel, dim - 2),
-            along(padding, dim - 2), along(dilated, dim - 2),
-        )
-    )  # fmt: skip
+    first = value.dim() - len(kernel) if len(kernel) > 1 else SPATIAL
+
+    def change(dim: int, one: Axis) -> Axis:
+        i = dim - first
+        if i < 0:
+            return one
+        window = (along(stride or kernel, i), along(padding, i), along(dilation, i))
+        return axis.slide(one, along(kernel, i), *window)
+
+    return field.along(change)
 
 
 def _max_pool(given: Given, args: Sequence[Any], out: Tensor) -> Field | None:
@@ -90,120 +100,122 @@ def _max_pool(given: Given, args: Sequence[Any], out: Tensor) -> Field | None:
 
 def _adaptive(given: Given, _: Sequence[Any], out: Tensor) -> Field | None:
     value, field = given[0]
-    if all(out.shape[dim] == 1 < value.shape[dim] for dim in field.dims):
-        return Field(None, (), everything=True)
-    return field.along(lambda _, dim, one: axis.share(one, value.shape[dim], out.shape[dim]))
+    if field.dims and all(out.shape[dim] == 1 < value.shape[dim] for dim in field.dims):
+        return WHOLE
+    return field.along(lambda dim, one: axis.share(one, value.shape[dim], out.shape[dim]))
 
 
 def _reduced(given: Given, args: Sequence[Any], out: Tensor) -> Field | None:
-    """A mean or sum over some dimensions: over the image it sees everything."""
+    """A mean, sum or maximum over some dimensions: over the image it sees everything."""
     value, field = given[0]
-    gone = {dim % value.dim() for dim in (args[1] or range(value.dim()))}
+    dims = args[1] if len(args) > 1 and args[1] else range(value.dim())
+    gone = {dim % value.dim() for dim in dims}
+    if field.folds:
+        return WHOLE if all(places.inside(value, field.folds, gone)) else None
     if gone.isdisjoint(field.dims):
         kept = out.dim() == value.dim()
-        dims = [dim if kept else dim - sum(g < dim for g in gone) for dim in field.dims]
-        return field._replace(dims=tuple(dims))
+        return field if kept else field._replace(dims=places.without(field.dims, gone))
     if all(value.shape[dim] == 1 for dim in field.dims):
         return field._replace(dims=())
-    return Field(None, (), everything=True) if gone >= set(field.dims) else None
+    return WHOLE if gone >= set(field.dims) else None
 
 
-def _product(given: Given, _: Sequence[Any], __: Tensor) -> Field:
-    """A matrix product mixes places, if any are left."""
-    local = [field for _, field in given if field.axes is not None]
-    mixed = any(field.dims for field in local) or not local
-    return Field(None, (), everything=True) if mixed else local[0]
+def _product(given: Given, args: Sequence[Any], _: Tensor) -> Field | None:
+    """A matrix product mixes the columns of its left side; its rows stay apart."""
+    local = [(value, field) for value, field in given if field.axes is not None]
+    if not local:
+        return WHOLE
+    (value, field), *others = local
+    everything = any(one.everything for _, one in given)
+    if not field.dims and not field.folds:  # every value sees the same
+        same = all(one.axes == field.axes and not one.dims + one.folds for _, one in others)
+        return field._replace(everything=everything) if same else None
+    if others or value is not args[0]:
+        return None
+    rows = set(range(value.dim() - 1))
+    inside = [*places.inside(value, field.folds, rows), *(dim in rows for dim in field.dims)]
+    if all(inside):
+        return field._replace(everything=everything)
+    return None if any(inside) else WHOLE
 
 
-def _viewed(given: Given, _: Sequence[Any], out: Tensor) -> Field | None:
-    """A new shape on the same values: a dimension stays where as many values precede it."""
-    value, field = given[0]
-    if field.axes is None or not field.dims:
+def _added(given: Given, args: Sequence[Any], out: Tensor) -> Field | None:
+    """A matrix product on top of a bias, the first argument."""
+    return _product(given, args[1:], out)
+
+
+def _normed(given: Given, args: Sequence[Any], out: Tensor) -> Field | None:
+    """Statistics of the last dimensions: of the channels, or of the whole image, too."""
+    field = joined(given, args, out)
+    if field is None or field.axes is None:
         return field
-    places = {(before, size): dim for dim, (before, size) in enumerate(_places(out))}
-    wanted = list(_places(value))
-    dims = [places.get(wanted[dim]) for dim in field.dims]
-    if None not in dims:
-        return field._replace(dims=tuple(dim for dim in dims if dim is not None))
-    if all(value.shape[dim] == 1 for dim in field.dims):
-        return field._replace(dims=())
-    return Field(None, (), everything=True)
+    inside = [dim >= out.dim() - len(args[1]) for dim in field.dims]
+    if any(inside) and not all(inside):
+        return None
+    return field._replace(everything=field.everything or any(inside))
 
 
-def _places(value: Tensor) -> Iterator[tuple[int, int]]:
-    """How many values stand before each dimension, and its size."""
-    before = 1
-    for size in value.shape:
-        yield before, size
-        before *= size
+def _group_norm(given: Given, args: Sequence[Any], out: Tensor) -> Field | None:
+    field = joined(given, args, out)
+    return None if field is None else field._replace(everything=True)
 
 
-def _permuted(given: Given, args: Sequence[Any], _: Tensor) -> Field:
-    value, field = given[0]
-    order = [dim % value.dim() for dim in args[1]]
-    return field._replace(dims=tuple(order.index(dim) for dim in field.dims))
+def _batch_norm(given: Given, args: Sequence[Any], out: Tensor) -> Field | None:
+    return (_group_norm if args[5] else joined)(given, args, out)
 
 
-def _transposed(given: Given, args: Sequence[Any], _: Tensor) -> Field:
-    value, field = given[0]
-    first, second = (dim % value.dim() for dim in (args[1:3] or (0, 1)))
-    swapped = {first: second, second: first}
-    return field._replace(dims=tuple(swapped.get(dim, dim) for dim in field.dims))
-
-
-def _unsqueezed(given: Given, args: Sequence[Any], out: Tensor) -> Field:
-    place = args[1] % out.dim()
+def _softmax(given: Given, args: Sequence[Any], out: Tensor) -> Field | None:
     field = given[0][1]
-    return field._replace(dims=tuple(dim + (dim >= place) for dim in field.dims))
+    if not field.dims:
+        return None if field.folds else field
+    mixed = args[1] % out.dim() in field.dims
+    return None if mixed else joined(given, args, out)
 
 
-def _squeezed(given: Given, args: Sequence[Any], _: Tensor) -> Field | None:
+def _resized(given: Given, scales: Sequence[float | None], out: Tensor, *, smooth: bool) -> Any:
+    """Lost where the scale that was asked for is not that of the sizes."""
     value, field = given[0]
-    places = args[1:] or [[dim for dim, size in enumerate(value.shape) if size == 1]]
-    gone = {dim % value.dim() for dim in tree_leaves(places) if value.shape[dim] == 1}
-    if gone & set(field.dims):
-        return field._replace(dims=()) if gone >= set(field.dims) else None
-    return field._replace(dims=tuple(dim - sum(g < dim for g in gone) for dim in field.dims))
-
-
-def _sliced(given: Given, args: Sequence[Any], _: Tensor) -> Field | None:
-    value, field = given[0]
-    where, start, _, step = [*args[1:], *(0, 0, None, 1)[len(args) - 1 :]]
-    first = (start or 0) + (value.shape[where] if (start or 0) < 0 else 0)
+    sizes = zip(value.shape[SPATIAL:], out.shape[SPATIAL:], scales, strict=False)
+    if any(scale is not None and size * scale != new for size, new, scale in sizes):
+        return None
     return field.along(
-        lambda _, dim, one: axis.shift(one, first, step) if dim == where % value.dim() else one
+        lambda dim, one: axis.resize(one, value.shape[dim], out.shape[dim], smooth=smooth)
     )
 
 
-def _padded(given: Given, args: Sequence[Any], _: Tensor) -> Field | None:
-    value, field = given[0]
-    before = {value.dim() - 1 - i: count for i, count in enumerate(args[1][::2])}
-    return field.along(lambda _, dim, one: axis.shift(one, -before.get(dim, 0)))
+def _nearest(given: Given, args: Sequence[Any], out: Tensor) -> Field | None:
+    return _resized(given, args[2:4], out, smooth=False)
 
 
-def _resized(given: Given, out: Tensor, *, smooth: bool) -> Field | None:
-    value, field = given[0]
-    return field.along(
-        lambda _, dim, one: axis.resize(one, value.shape[dim], out.shape[dim], smooth=smooth)
-    )
+def _bilinear(given: Given, args: Sequence[Any], out: Tensor) -> Field | None:
+    """Aligned corners stretch the image by another factor everywhere: lost."""
+    return None if args[2] else _resized(given, args[3:5], out, smooth=True)
 
 
 _EVEN = (aten._adaptive_avg_pool2d.default, aten.adaptive_max_pool2d.default)  # noqa: SLF001 - its name
-_PRODUCTS = (aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default)
+_REDUCED = (
+    aten.mean.dim, aten.sum.dim_IntList, aten.amax.default, aten.mean.default, aten.sum.default,
+)  # fmt: skip
+_JOINED = (  # besides those that torch calls pointwise
+    aten.cat.default, aten.channel_shuffle.default, aten.hardswish.default,
+    aten.hardswish_.default, aten._prelu_kernel.default, aten.alias.default, aten.detach.default,  # noqa: SLF001 - its name
+    aten._to_copy.default, aten.native_dropout.default,  # noqa: SLF001 - as above
+)  # fmt: skip
+FOLDED = (joined, _product, _added, _reduced, places.viewed)  # these know what a view hides
 RULES: dict[Any, Callable[[Given, Sequence[Any], Tensor], Field | None]] = {
+    **places.RULES,
+    **dict.fromkeys(_JOINED, joined),
     aten.convolution.default: _convolution,
     aten.max_pool2d_with_indices.default: _max_pool,
     **dict.fromkeys((aten.avg_pool2d.default, aten.avg_pool3d.default), _pool),
     **dict.fromkeys(_EVEN, _adaptive),
-    **dict.fromkeys((aten.mean.dim, aten.sum.dim_IntList, aten.amax.default), _reduced),
-    **dict.fromkeys(_PRODUCTS, _product),
-    **dict.fromkeys((aten.view.default, aten._unsafe_view.default), _viewed),  # noqa: SLF001 - its name
-    aten.permute.default: _permuted,
-    **dict.fromkeys((aten.transpose.int, aten.t.default), _transposed),
-    aten.unsqueeze.default: _unsqueezed,
-    **dict.fromkeys((aten.squeeze.dim, aten.squeeze.dims, aten.squeeze.default), _squeezed),
-    aten.slice.Tensor: _sliced,
-    aten.constant_pad_nd.default: _padded,
-    aten.upsample_nearest2d.default: lambda given, _, out: _resized(given, out, smooth=False),
-    aten.upsample_bilinear2d.default: lambda given, _, out: _resized(given, out, smooth=True),
+    **dict.fromkeys(_REDUCED, _reduced),
+    **dict.fromkeys((aten.mm.default, aten.bmm.default), _product),
+    **dict.fromkeys((aten.addmm.default, aten.baddbmm.default), _added),
+    aten.native_layer_norm.default: _normed,
+    aten.native_group_norm.default: _group_norm,
+    aten.native_batch_norm.default: _batch_norm,
+    aten._softmax.default: _softmax,  # noqa: SLF001 - its name
+    aten.upsample_nearest2d.default: _nearest,
+    aten.upsample_bilinear2d.default: _bilinear,
 }

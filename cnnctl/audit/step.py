@@ -6,6 +6,7 @@ still stand, then those are dropped, then backward, then the update.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from cnnctl.audit import update
 from cnnctl.audit.ghost import Ghost, autocast, ghost
 from cnnctl.audit.live import Live
 from cnnctl.audit.trace import Trace, Walk
+from cnnctl.audit.workspace import none, workspace
 from cnnctl.config import schema
 from cnnctl.config.schema import Precision
 from cnnctl.errors import NetError
@@ -26,7 +28,10 @@ BLOCK = {"gpu": 512}  # bytes: torch's allocator on a GPU rounds up to them
 
 @dataclass(frozen=True)
 class Setting:
-    """How a step is made. `batch_size` is that of one device."""
+    """How a step is made. `batch_size` is that of one device, and so is all memory.
+
+    Several devices average their gradients in buckets, which hold them a second time.
+    """
 
     batch_size: int
     optimizer: schema.Optimizer
@@ -34,6 +39,7 @@ class Setting:
     accelerator: str = "cpu"
     channels_last: bool = False
     accumulate: int = 1
+    devices: int = 1
 
 
 @dataclass(frozen=True)
@@ -62,22 +68,18 @@ class Memory:
 def measure(net: nn.Module, shape: tuple[int, int, int], setting: Setting) -> Memory:
     """The memory of one step of `net` on images of `shape` (C, H, W); allocates nothing.
 
-    Raises NetError where the net cannot be trained on such a batch.
+    Raises NetError where the net cannot be trained, or not on such a batch.
     """
     with ghost(net, "train", setting.precision) as double:
         live = Live(BLOCK.get(setting.accelerator, 1))
-        trace = Trace(double, live)
+        trace = Trace(double, live, workspace=workspace if setting.accelerator == "cpu" else none)
         live.place = trace.place
-        weights = [*double.parameters.values(), *double.buffers.values()]
-        for value in weights:
-            live.add(value, "weights")
         learning = list({id(p): p for p in double.parameters.values() if p.requires_grad}.values())
-        for value in learning:
-            value.grad = torch.empty_like(value)
-            live.add(value.grad, "gradients")
-        sizes = [value.untyped_storage().nbytes() for value in learning]
-        state = update.state(setting.optimizer, sizes)
-        live.hold("optimizer_state", state)
+        if not learning:
+            raise NetError(
+                "no parameter of the net can be trained", "requires_grad of all is false"
+            )
+        temporaries = _standing(double, live, setting, learning)
         image = double.images((setting.batch_size, *shape))
         if setting.channels_last:
             image = image.to(memory_format=torch.channels_last)
@@ -89,14 +91,31 @@ def measure(net: nn.Module, shape: tuple[int, int, int], setting: Setting) -> Me
         except ValueError as wrong:  # batch normalisation wants more than one value per channel
             text = f"a batch of {setting.batch_size} cannot be trained on: {wrong}"
             raise NetError(text, "a larger batch_size") from wrong
-        trace.phase = "update"
-        how = update.loop(setting.optimizer, setting.precision, setting.accelerator)
-        live.moment("temporaries", update.temporaries(setting.optimizer, sizes, how))
+        trace.phase, trace.op = "update", setting.optimizer.name
+        live.moment("temporaries", temporaries)
     phase, layer, op = live.peak.place
     return Memory(
-        setting, before["weights"], before["gradients"], state, before["batch"], activations,
-        live.peak.bytes, live.peak.parts, phase, layer, op, trace.walk,
+        setting, before["weights"], before["gradients"], before["optimizer_state"],
+        before["batch"], activations, live.peak.bytes, live.peak.parts,
+        phase, layer, op, trace.walk,
     )  # fmt: skip
+
+
+def _standing(double: Ghost, live: Live, setting: Setting, learning: Sequence[Tensor]) -> int:
+    """Count what stands from step to step; the bytes that the update will need for a moment."""
+    for value in (*double.parameters.values(), *double.buffers.values()):
+        live.add(value, "weights")
+    for value in learning:
+        value.grad = torch.empty(value.shape, dtype=value.dtype, device=value.device)
+        live.add(value.grad, "gradients")
+    sizes = [live.rounded(value.untyped_storage().nbytes()) for value in learning]
+    how = update.loop(setting.optimizer, setting.precision, setting.accelerator)
+    on_host = setting.accelerator == "gpu" and how != "fused"  # where its count of steps is kept
+    counter = 0 if on_host else live.rounded(update.COUNTER)
+    live.hold("optimizer_state", update.state(setting.optimizer, sizes, counter))
+    if setting.devices > 1:
+        live.hold("buckets", sum(sizes))
+    return update.temporaries(setting.optimizer, sizes, how)
 
 
 def _step(
@@ -108,7 +127,8 @@ def _step(
     with torch.enable_grad(), autocast(setting.precision):
         outputs = double(image)
         trace.phase = "loss"
-        loss = _loss(double.net, outputs, image.shape[0])
+        labels = _labels(outputs, trace)
+        loss = _loss(double.net, outputs, labels)
     del outputs
     trace.keep()
     kept = live.parts["activations"]
@@ -129,9 +149,22 @@ def _gradient(live: Live) -> Any:
     return hook
 
 
-def _loss(net: nn.Module, outputs: Any, batch: int) -> Tensor:
+def _labels(outputs: Any, trace: Trace) -> Tensor:
+    """Labels (B,), or (B, H, W) for logits (B, classes, H, W); they came with the images."""
+    assert trace.live is not None
+    made, trace.made = trace.made, ""
+    logits = _first(outputs)
+    labels = torch.zeros(logits.shape[0], *logits.shape[2:], dtype=torch.int64)
+    trace.made = made
+    trace.live.hold("batch", trace.live.rounded(labels.nbytes))
+    return labels
+
+
+def _loss(net: nn.Module, outputs: Any, labels: Tensor) -> Tensor:
     """The net's own loss, or cross-entropy on the first tensor that a stranger gives."""
-    first = outputs[0] if isinstance(outputs, (tuple, list)) else outputs
-    labels = torch.zeros(batch, *first.shape[2:], dtype=torch.int64)
     own = getattr(net, "loss", None)
-    return own(outputs, labels) if own is not None else cross_entropy(first, labels)
+    return cross_entropy(_first(outputs), labels) if own is None else own(outputs, labels)
+
+
+def _first(outputs: Any) -> Tensor:
+    return outputs[0] if isinstance(outputs, (tuple, list)) else outputs

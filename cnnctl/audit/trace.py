@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,17 +13,18 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
 from cnnctl.audit import geometry
-from cnnctl.audit.ghost import Ghost
+from cnnctl.audit.ghost import Ghost, run
 from cnnctl.audit.live import Live
 from cnnctl.audit.macs import macs
 from cnnctl.audit.reach import Reach
 from cnnctl.audit.sight import Field
 from cnnctl.nets import meta
 
+Workspace = Callable[[Any, Sequence[Any], Any], int]  # bytes, from operation, arguments, result
 LAYER = "cnnctl layer"  # the name under which a node of the graph keeps its layer
 
 
-@dataclass
+@dataclass(eq=False)
 class Row:
     """One call of a layer, or one operation outside any.
 
@@ -69,13 +70,20 @@ class Walk:
 class Trace(meta.Meta):
     """While open, every operation is written down; forward hooks tell which layer it is in."""
 
-    def __init__(self, ghost: Ghost, live: Live | None = None, reach: Reach | None = None) -> None:
+    def __init__(
+        self,
+        ghost: Ghost,
+        live: Live | None = None,
+        reach: Reach | None = None,
+        workspace: Workspace = lambda *_: 0,
+    ) -> None:
         super().__init__()
         self.walk = Walk()
         self.live = live
         self.reach = reach
+        self.workspace = workspace
         self.phase = "forward"
-        self.made = "activations"  # what new storages count as
+        self.made = "activations"  # what new storages count as; nothing if empty
         self.op = ""
         self.frames: list[_Frame] = []
         self.paths = {module: path for path, module in ghost.net.named_modules()}
@@ -84,6 +92,7 @@ class Trace(meta.Meta):
             id(value.untyped_storage()): (name, value.numel())
             for name, value in reversed(ghost.parameters.items())
         }
+        self.parameters = frozenset(self.unused)
 
     def place(self) -> tuple[str, str, str]:
         """Phase, layer and operation, as of now."""
@@ -107,36 +116,35 @@ class Trace(meta.Meta):
         """Tell each row what of its results is alive still."""
         assert self.live is not None
         for owner, size in self.live.owned().items():
-            if isinstance(owner, int):
-                self.walk.rows[owner].kept = size
+            if isinstance(owner, Row):
+                owner.kept = size
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run one operation and write it down."""
-        out = meta.run(func, args, kwargs)
+        out = run(func, args, kwargs, backward=self.phase == "backward")
         self.op = func.__name__.partition(".")[0]
         cost = macs(func, args, out)
         self.walk.macs[self.phase] += cost
         row = self._row(func, args, out) if self.frames else None
         if row is not None:
             row.macs += cost
-        if self.live is not None:
-            owner = len(self.walk.rows) - 1 if row is not None else None
-            for value in out if isinstance(out, (tuple, list)) else (out,):
-                if isinstance(value, Tensor):
-                    self.live.add(value, self.made, owner)
+        if self.live is not None and self.made:
+            for value in geometry.tensors((out,)):
+                self.live.add(value, self.made, row)
+            self.live.moment("workspace", self.workspace(func, args, out))
         if self.reach is not None:
             self.reach.follow(func, args, out)
-            if row is not None and self.frames[-1].row is None and isinstance(out, Tensor):
-                row.field = self.reach.of(out)
+            if row is not None and self.frames[-1].row is None:
+                row.field = self.reach.of(next(geometry.tensors((out,))))
         return out
 
     def _row(self, func: Any, args: Sequence[Any], out: Any) -> Row | None:
         """The row that an operation belongs to; none for a view outside any layer."""
         frame = self.frames[-1]
         given = list(geometry.tensors(args))
-        first = given[0] if given else None
+        first = next((value for value in given if not self._owned(value)), None)
         result = next(iter(geometry.tensors((out,))), None)
         made = result is not None and not geometry.shares(result, given)
         row = frame.row
@@ -157,10 +165,17 @@ class Trace(meta.Meta):
 
     def _between(self, frame: _Frame, func: Any, result: Tensor) -> Row:
         name = func.__name__.partition(".")[0].strip("_")
-        row = Row(f"{frame.path}.{name}".strip("."), name, frame.call)
-        row.output, row.values = tuple(result.shape[1:]), result[0].numel() if result.dim() else 1
+        name = name.removeprefix("native_").removesuffix("_with_indices")
+        path = f"{frame.path}.{name}".strip(".")
+        row = Row(path, name, self.calls[path])
+        self.calls[path] += 1
+        row.output, row.values = tuple(result.shape[1:]), _values(result)
         self.walk.rows.append(row)
         return row
+
+    def _owned(self, value: Tensor) -> bool:
+        """Whether a tensor is a parameter, or a view of one."""
+        return id(value.untyped_storage()) in self.parameters
 
     def _use(self, value: Tensor, row: Row) -> None:
         """A parameter counts in the row that uses it first."""
@@ -170,12 +185,18 @@ class Trace(meta.Meta):
             row.params += count
             row.weights += 0 if name.rpartition(".")[2] == "bias" else count
 
-    def _enter(self, module: nn.Module, _: Any) -> None:
-        path = self.paths.get(module, "")
+    def _enter(self, module: nn.Module, given: Any) -> None:
+        above = self.frames[-1].path if self.frames else ""
+        for value in geometry.tensors(given):
+            if value.grad_fn is not None:  # made between layers
+                _label(value.grad_fn, above)
+        kind = type(module)
+        path = self.paths.get(module, f"{above}.{kind.__name__}".strip("."))
         call, self.calls[path] = self.calls[path], self.calls[path] + 1
         row = None
-        if not any(True for _ in module.children()):
-            row = Row(path, type(module).__name__, call, geometry.kind_of(module))
+        layer = self.frames or kind.__module__.startswith("torch.nn.")  # not a whole net of its own
+        if layer and next(module.children(), None) is None:
+            row = Row(path, kind.__name__, call, geometry.kind_of(module))
             self.walk.rows.append(row)
         self.frames.append(_Frame(path, call, row))
 
@@ -187,7 +208,7 @@ class Trace(meta.Meta):
         if frame.row is not None:
             row = frame.row
             row.output = tuple(result.shape[1:])
-            row.values = result.numel() // max(1, result.shape[0]) if result.dim() else 1
+            row.values = _values(result)
             row.field = None if self.reach is None else self.reach.of(result)
             first = next(iter(geometry.tensors(given)), None)
             if first is not None and not row.inputs:
@@ -202,6 +223,11 @@ class Trace(meta.Meta):
             return self.frames[-1].path
         node: Any = torch._C._current_autograd_node()  # noqa: SLF001 - there is no public name
         return "" if node is None else node.metadata.get(LAYER, "")
+
+
+def _values(result: Tensor) -> int:
+    """Values of one image."""
+    return result.numel() // max(1, result.shape[0]) if result.dim() else 1
 
 
 def _label(node: Any, path: str) -> None:

@@ -110,6 +110,46 @@ VERBS = {
         takes_target=True,
         flags=_CONFIG_DIR,
     ),
+    "audit": Verb(
+        "show what a net costs: layers, parameters, memory, receptive field",
+        "cnnctl audit [NET…] [group=option …] [key=value …]",
+        "NET is a net of the zoo, timm/NAME, torchvision/NAME, a run, FILE.onnx or FILE.py:CLASS.\n"
+        "Nothing is allocated: a training step is predicted on tensors without memory.\n\n"
+        "  cnnctl audit vgg16\n"
+        "  cnnctl audit vgg16 googlenet resnet50 --plot nets.png\n"
+        "  cnnctl audit resnet50 batch_size=64 precision=bf16-mixed budget=3GB,24GB\n"
+        "  cnnctl audit resnet50 format=html > resnet50.html\n"
+        "  cnnctl audit claims vgg16         the figures that lectures print, recomputed",
+        takes_target=True,
+        flags={
+            "--all": (FLAG, "the whole zoo, side by side"),
+            "--against": (VALUE, "paper: beside the published figures, with the deviation"),
+            "--what-if": (FLAG, "the peak of a step for other batches, precisions, optimizers"),
+            "--strict": (FLAG, "refuse sizes that a stride does not divide, and name the layers"),
+            "--plot": (VALUE, "a picture of parameters against multiply-adds: FILE.png or .svg"),
+            "--failed": (FLAG, "of the claims, only those that differ"),
+            **_CONFIG_DIR,
+        },
+    ),
+    "conv": Verb(
+        "show the arithmetic of one layer, with the working",
+        "cnnctl conv HEIGHTxWIDTHxCHANNELS kernel=K [key=value …] [--stack N]",
+        "Size, parameters, multiply-adds, memory and receptive field of one convolution\n"
+        "or pool, and what else could stand in its place. 7x7 has one channel.\n\n"
+        "  kernel=5 or 1x7             its height and width\n"
+        "  filters=1                   how many\n"
+        "  stride=1                    of a pool, unless told, its kernel\n"
+        "  padding=0                   pixels, 2x1, or one of same, valid, full\n"
+        "  dilation=1 groups=1 bias=true\n"
+        "  pool=max or avg             a pool instead of filters\n"
+        "  transposed=true             with output_padding=0\n"
+        "  reduce=16                   channels of the bottleneck; usually an eighth\n\n"
+        "  cnnctl conv 32x32x3 kernel=5 filters=10 padding=2\n"
+        "  cnnctl conv 7x7 kernel=3 stride=3\n"
+        "  cnnctl conv 56x56x64 kernel=3 filters=64 padding=same --stack 3",
+        takes_target=True,
+        flags={"--stack": (VALUE, "so many of these layers on top of each other")},
+    ),
     "completion": Verb(
         "print the completion script of bash, zsh or fish",
         "cnnctl completion bash|zsh|fish",

@@ -81,13 +81,8 @@ def _field(
     problems: list[Problem],
 ) -> Any:
     variants = field.metadata.get("variants")
-    if variants is not None and isinstance(value, dict):
-        name = value.get("name")
-        chosen = variants.get(name) if isinstance(name, str) else None
-        if chosen is None:
-            problems.append(_not_one_of(f"{path}.name", name, variants))
-            return None
-        return _section(chosen, value, path, problems)
+    if variants is not None and (isinstance(value, dict) or value is None):
+        return _variant(variants, hint, value, path, problems)
     if dataclasses.is_dataclass(hint) and hint is not Duration:
         return _section(typing.cast("type", hint), value, path, problems)
     if is_table(hint):
@@ -101,6 +96,20 @@ def _field(
             problems.append(Problem(f"{path} must be {wrong}, got {show(value)}", key=path))
         return None
     return _within(field, typed, value, path, problems)
+
+
+def _variant(
+    variants: dict[str, type], hint: Any, value: Any, path: str, problems: list[Problem]
+) -> Any:
+    """A section by the class that its name chooses; null where that is allowed."""
+    if value is None and type(None) in get_args(hint):
+        return None
+    name = value.get("name") if value is not None else None
+    chosen = variants.get(name) if isinstance(name, str) else None
+    if chosen is None:
+        problems.append(_not_one_of(f"{path}.name", name, variants))
+        return None
+    return _section(chosen, value, path, problems)
 
 
 def _table(

@@ -1,8 +1,8 @@
 """The shapes that operations give: what torch's own Python rules say, in a tenth of their time.
 
 Each rule takes the arguments of an operation and gives its result on the meta device, or None
-where it is not sure: torch decides then, and words the error if there is one. A result is laid
-out as its input where that has no gaps, otherwise row by row.
+where it is not sure: torch decides then, and words the error if there is one. The axes of a
+result lie in memory in the order that a CPU gives them.
 """
 
 from __future__ import annotations
@@ -29,18 +29,36 @@ def _itself(value: Tensor, *_: Any) -> Tensor:
     return value
 
 
+def _filled(value: Tensor, *_: Any) -> Tensor | None:
+    return value if value.is_floating_point() else None
+
+
+def _normal(value: Tensor, _mean: float = 0, deviation: float = 1) -> Tensor | None:
+    return _filled(value) if deviation >= 0 else None
+
+
 def _second(_: Tensor, value: Tensor, *__: Any) -> Tensor:
     return like(value)
 
 
 def _new(value: Tensor, **options: Any) -> Tensor | None:
-    """ones_like and the like, when they change neither type nor place."""
+    """ones_like and the like, when they change neither type nor place nor layout."""
     changes = {name for name, option in options.items() if option is not None}
-    return like(value) if changes <= {"pin_memory", "memory_format"} else None
+    kept = options.get("memory_format") in {None, torch.preserve_format}
+    return like(value) if kept and changes <= {"pin_memory", "memory_format"} else None
 
 
 def _real(value: Tensor, *_: Any) -> Tensor | None:
     return like(value) if value.is_floating_point() else None
+
+
+def _softmax(value: Tensor, dim: int, _half: bool) -> Tensor | None:
+    return _real(value) if -value.dim() <= dim < value.dim() and not _half else None
+
+
+def _shuffled(value: Tensor, groups: int) -> Tensor | None:
+    fits = value.dim() > MATRIX and groups > 0 and value.shape[1] % groups == 0
+    return sliding.shaped(value, value.shape) if fits else None
 
 
 def _two(left: Tensor, right: Any, *_: Any) -> Tensor | None:
@@ -48,20 +66,33 @@ def _two(left: Tensor, right: Any, *_: Any) -> Tensor | None:
 
     Of two shapes one covers the other, as a gate of (B, C, 1, 1) on (B, C, H, W).
     """
-    if not left.is_floating_point() or isinstance(right, complex):
+    if not left.is_floating_point() or isinstance(right, (bool, complex)):
         return None
-    if not isinstance(right, Tensor) or right.dim() == 0:
+    if not isinstance(right, Tensor):
         return like(left)
     if right.dtype != left.dtype or not right.is_meta:
         return None
-    return like(left) if _covers(left, right) else like(right) if _covers(right, left) else None
+    if _covers(left.shape, right.shape):
+        return like(left)
+    simple = left.is_contiguous() and right.is_contiguous()  # otherwise both shape the layout
+    return like(right) if simple and _covers(right.shape, left.shape) else None
 
 
-def _covers(whole: Tensor, part: Tensor) -> bool:
-    """Whether `part`, repeated along some axes, gets the shape of `whole`."""
-    if part.dim() > whole.dim():
+def _into(left: Tensor, right: Any, *_: Any) -> Tensor | None:
+    """The same in place: the left one covers."""
+    if not isinstance(right, Tensor):
+        whole = left.dtype == torch.int64 and isinstance(right, int)
+        real = left.is_floating_point() and not isinstance(right, complex)
+        return left if whole or real else None
+    fits = right.dtype == left.dtype and _covers(left.shape, right.shape)
+    return left if fits and right.is_meta else None
+
+
+def _covers(whole: Sequence[int], part: Sequence[int]) -> bool:
+    """Whether a tensor of the shape `part`, repeated along some axes, gets that of `whole`."""
+    if len(part) > len(whole):
         return False
-    ends = zip(reversed(whole.shape), reversed(part.shape), strict=False)
+    ends = zip(reversed(whole), reversed(part), strict=False)
     return all(size in {1, side} for side, size in ends)
 
 
@@ -89,64 +120,76 @@ def _mm(left: Tensor, right: Tensor) -> Tensor | None:
 
 
 def _addmm(bias: Tensor, left: Tensor, right: Tensor) -> Tensor | None:
-    fits = _meet(left, right) and bias.shape[-1] in {1, right.shape[1]}
-    return left.new_empty((left.shape[0], right.shape[1])) if fits else None
+    if not _meet(left, right) or bias.dtype != left.dtype:
+        return None
+    shape = (left.shape[0], right.shape[1])
+    return left.new_empty(shape) if _covers(shape, bias.shape) else None
 
 
 def _meet(left: Tensor, right: Tensor) -> bool:
-    return left.dim() == right.dim() == MATRIX and left.shape[1] == right.shape[0]
+    matrices = left.dim() == right.dim() == MATRIX and left.dtype == right.dtype
+    return matrices and left.shape[1] == right.shape[0]
 
 
-def _reduce(value: Tensor, dims: Sequence[int] | None, keep: bool = False) -> Tensor:
-    gone = {dim % value.dim() for dim in dims} if dims else set(range(value.dim()))
+def _reduce(value: Tensor, dims: Sequence[int] | None, keep: bool = False) -> Tensor | None:
+    places = dims or range(value.dim())
+    gone = {dim % value.dim() for dim in places if -value.dim() <= dim < value.dim()}
+    if not value.is_floating_point() or len(gone) != len(places):
+        return None
     if keep:
         return value.new_empty([1 if i in gone else n for i, n in enumerate(value.shape)])
     return value.new_empty([n for i, n in enumerate(value.shape) if i not in gone])
 
 
 def _cat(parts: list[Tensor], dim: int = 0) -> Tensor | None:
-    first, dim = parts[0], dim % max(parts[0].dim(), 1)
-    others = [(*part.shape[:dim], *part.shape[dim + 1 :], part.dtype) for part in parts]
-    if any(other != others[0] for other in others):
+    first = parts[0]
+    if not -first.dim() <= dim < first.dim():
+        return None
+    dim %= first.dim()
+    others = {(part.dim(), part.shape[:dim], part.shape[dim + 1 :], part.dtype) for part in parts}
+    if len(others) > 1:
         return None
     shape = [*first.shape]
     shape[dim] = sum(part.shape[dim] for part in parts)
-    return first.new_empty(shape)
+    return sliding.shaped(first, shape)
 
 
-def _nll_loss(scores: Tensor, _labels: Tensor, _weight: Any, reduction: int, *_: Any) -> Any:
-    return (scores.new_empty(()), scores.new_empty(())) if reduction else None
+def _nll_loss(scores: Tensor, labels: Tensor, _weight: Any, reduction: int, *_: Any) -> Any:
+    fits = scores.dim() == MATRIX and labels.shape == scores.shape[:1]
+    return (scores.new_empty(()), scores.new_empty(())) if fits and reduction else None
 
 
-_FILL = (
-    aten.uniform_.default, aten.normal_.default, aten.zero_.default, aten.fill_.Scalar,
-    aten.bernoulli_.float, aten.erfinv_.default, aten.clamp_.default, aten.add_.Tensor,
-    aten.mul_.Tensor, aten.div_.Scalar,
+_FILLED = (
+    aten.uniform_.default, aten.bernoulli_.float, aten.erfinv_.default, aten.clamp_.default,
+    aten.div_.Scalar,
 )  # fmt: skip
-_LIKE = (
+_REAL = (
     aten.relu.default, aten.hardtanh.default, aten.sigmoid.default, aten.tanh.default,
     aten.silu.default, aten.gelu.default, aten.elu.default, aten.leaky_relu.default,
-    aten.neg.default, aten.channel_shuffle.default,
-    aten._log_softmax.default, aten._softmax.default,  # noqa: SLF001 - operations have such names
-    aten.threshold_backward.default, aten.hardtanh_backward.default, aten.sigmoid_backward.default,
+    aten.neg.default, aten.hardtanh_backward.default, aten.sigmoid_backward.default,
     aten.tanh_backward.default, aten.silu_backward.default, aten.gelu_backward.default,
-    aten.leaky_relu_backward.default,
-    aten._log_softmax_backward_data.default,  # noqa: SLF001 - as above
+    aten._log_softmax_backward_data.default,  # noqa: SLF001 - operations have such names
 )  # fmt: skip
 _TWO = (
     aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor,
-    aten.add.Scalar, aten.sub.Scalar, aten.mul.Scalar, aten.div.Scalar,
+    aten.add.Scalar, aten.sub.Scalar, aten.mul.Scalar, aten.div.Scalar, aten.pow.Tensor_Scalar,
 )  # fmt: skip
+_SOFTMAX = (aten._softmax.default, aten._log_softmax.default)  # noqa: SLF001 - as above
 _SECOND = (
-    aten.nll_loss_backward.default, aten.max_pool2d_with_indices_backward.default,
-    aten.avg_pool2d_backward.default, aten.avg_pool3d_backward.default,
+    aten.threshold_backward.default, aten.leaky_relu_backward.default,
+    aten.nll_loss_backward.default,
+    aten.max_pool2d_with_indices_backward.default, aten.avg_pool2d_backward.default,
+    aten.avg_pool3d_backward.default,
 )  # fmt: skip
 LIKES = (aten.ones_like.default, aten.zeros_like.default, aten.empty_like.default)
 
 RULES: dict[Any, Rule] = {
-    **dict.fromkeys(_FILL, _itself), **dict.fromkeys(_LIKE, like), **dict.fromkeys(_TWO, _two),
+    **dict.fromkeys((aten.zero_.default, aten.fill_.Scalar), _itself),
+    **dict.fromkeys(_FILLED, _filled), aten.normal_.default: _normal,
+    **dict.fromkeys(_REAL, _real), **dict.fromkeys(_SOFTMAX, _softmax),
+    aten.channel_shuffle.default: _shuffled,
+    **dict.fromkeys(_TWO, _two), **dict.fromkeys((aten.add_.Tensor, aten.mul_.Tensor), _into),
     **dict.fromkeys(_SECOND, _second), **dict.fromkeys(LIKES, _new),
-    aten.pow.Tensor_Scalar: _real,
     aten.convolution.default: sliding.convolution,
     aten.convolution_backward.default: sliding.convolution_backward,
     aten.max_pool2d_with_indices.default: sliding.max_pool,

@@ -26,14 +26,24 @@ def walk(net: nn.Module, shape: tuple[int, int, int], *, strict: bool = False) -
     SmallImageError, naming the layer and its arithmetic, where nothing is left of the image,
     and if `strict` ConfigError with every layer whose size division leaves a remainder.
     """
+    given, remainders = _walked(net, shape)
+    if strict and remainders:
+        raise ConfigError(_illegal(name, text) for name, text in remainders.items())
+    return given
+
+
+def remainders(net: nn.Module, shape: tuple[int, int, int]) -> dict[str, str]:
+    """The layers whose size division leaves a remainder, each with its arithmetic."""
+    return _walked(net, shape)[1]
+
+
+def _walked(net: nn.Module, shape: tuple[int, int, int]) -> tuple[torch.Size, dict[str, str]]:
     state = {name: value.to("meta") for name, value in net.state_dict(keep_vars=True).items()}
     remainders: dict[str, str] = {}
     image = torch.empty(1, *shape, device="meta")
     with torch.no_grad(), Meta(), _watched(net, shape, remainders):
         value = functional_call(net, state, (image,))
-    if strict and remainders:
-        raise ConfigError(_illegal(name, text) for name, text in remainders.items())
-    return (value[0] if isinstance(value, tuple) else value).shape[1:]
+    return (value[0] if isinstance(value, tuple) else value).shape[1:], remainders
 
 
 @contextmanager

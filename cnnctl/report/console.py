@@ -10,9 +10,12 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from cnnctl.report.audit import audited, compared
+from cnnctl.report.claims import claims
 from cnnctl.report.format import count, duration, megabytes, number, percent, shape
 from cnnctl.report.result import Result
 from cnnctl.report.table import columns, pairs
+from cnnctl.report.working import worked
 
 PIPE_WIDTH = 120  # columns where there is no terminal to measure
 LISTING = {  # the columns of `cnnctl list` that are text, that are shortened, that are left out
@@ -55,6 +58,7 @@ def plan(console: Console, data: dict[str, Any]) -> None:
         ("augment", data["augment"]),
         ("optimizer", f"{data['optimizer']} · {learning}"),
         ("device", f"{_devices(device)} · {device['precision']}"),
+        ("memory", f"a step will take {megabytes(data['memory']['peak'])}{_most(data['memory'])}"),
         ("seed", str(data["seed"])),
     ]
     pairs(console, [*rows, ("run", data["run"])] if "run" in data else rows, ("run",))
@@ -72,9 +76,10 @@ def trained(console: Console, data: dict[str, Any]) -> None:
     _figures(console, best, [(split, data[split]) for split in splits])
     console.print()
     speed = f"{count(round(data['images_per_second']))} images/s"
-    memory = f"peak memory {megabytes(data['peak_memory_bytes'])}"
+    memory = f"process {megabytes(data['peak_memory_bytes'])}"
     rows = [
         ("time", f"{duration(data['seconds'])} · {speed} · {memory}"),
+        ("memory", _checked(data["memory"])),
         ("weights", f"sha256 {data['weights_sha256'][:16]}…"),
         *([("wandb", _wandb(data["wandb"]))] if "wandb" in data else []),
         ("run", data["run"]),
@@ -161,6 +166,20 @@ def _figures(console: Console, corner: str, rows: list[tuple[str, dict[str, Any]
     columns(console, head, cells, text=(corner,))
 
 
+def _most(memory: dict[str, Any]) -> str:
+    """Of what the larger part is."""
+    name, size = max(memory["at_peak"].items(), key=lambda item: item[1])
+    return f", {megabytes(size)} of it {name.replace('_', ' ')}"
+
+
+def _checked(memory: dict[str, Any]) -> str:
+    """Predicted and measured, and how far apart they are."""
+    predicted = f"predicted {megabytes(memory['predicted'])}"
+    if memory["measured"] is None:
+        return f"{predicted} · not measured: it takes a second step"
+    return f"{predicted} · measured {megabytes(memory['measured'])} · {memory['error']:+.2%}"
+
+
 def _start(told: dict[str, Any]) -> str:
     """The weights that training starts from, and what did not match."""
     parts = [told["source"], f"{told['tensors']} tensors"]
@@ -210,4 +229,6 @@ def _value(value: Any) -> str:
 VIEWS: dict[str, Callable[[Console, dict[str, Any]], None]] = {
     "plan": plan, "trained": trained, "several": several, "evaluated": evaluated,
     "listing": listing, "keys": keys, "text": text,
+    "worked": worked, "audited": audited, "compared": compared,
+    "claims": claims,
 }  # fmt: skip

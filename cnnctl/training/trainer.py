@@ -24,6 +24,7 @@ from cnnctl.tasks.classify import Classify, Configure
 from cnnctl.training import engine, loggers, optimizers, provenance, ranks, schedules
 from cnnctl.training.callbacks import Checkpoints, EpochRecord, Record
 from cnnctl.training.measure import figures
+from cnnctl.training.memory import MemoryCheck
 from cnnctl.training.noise import plain_errors, quiet
 
 
@@ -51,13 +52,13 @@ def fit(job: Job, run: Path, callbacks: list[pl.Callback]) -> dict[str, Any]:
         pretrained.load(net, job.start)
     task = Classify(net, len(plan.classes), _configure(train, plan))
     module = DataModule(job.source, train.data, train.augment, train.seed)
-    record = EpochRecord()
+    record, memory = EpochRecord(), MemoryCheck()
     checkpoints = Checkpoints(run / runs.CHECKPOINTS, job.config, plan.classes)
     with quiet(), plain_errors(), _loggers(train.logger, run, job.config) as targets:
         trainer = engine.build(
             plan.device,
             max_epochs=plan.epochs, max_steps=plan.steps, logger=targets,
-            callbacks=[record, checkpoints, *callbacks],
+            callbacks=[record, memory, checkpoints, *callbacks],
             gradient_clip_val=train.trainer.clip,
             accumulate_grad_batches=train.trainer.accumulate,
         )  # fmt: skip
@@ -71,7 +72,7 @@ def fit(job: Job, run: Path, callbacks: list[pl.Callback]) -> dict[str, Any]:
             weights.load(net, best)
             trainer.test(task, datamodule=module, verbose=False)
         notes = loggers.told(targets)
-    result = _result(plan, run, record.records, best)
+    result = _result(plan, run, record.records, best) | {"memory": memory.beside(plan.memory)}
     return result | {"seconds": seconds, "test": figures(task.figures.get("test")), **notes}
 
 

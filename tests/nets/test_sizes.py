@@ -8,9 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from zoo import on_meta
 
 from cnnctl.errors import ConfigError, NetError
-from cnnctl.nets.sizes import SLIDING, steps, walk
+from cnnctl.nets import meta
+from cnnctl.nets.sizes import SLIDING, remainders, steps, walk
 
 SMALL = st.integers(1, 4)
 
@@ -164,3 +166,58 @@ def test_every_kind_that_slides_is_watched() -> None:
         assert isinstance(layer, SLIDING)
         with pytest.raises(NetError, match=r"a 2x2 image is too small for layer 'only'"):
             walk(chain(only=layer), (3, 2, 2))
+
+
+def test_the_remainders_are_told_without_refusing_them() -> None:
+    assert remainders(pools(3), (3, 11, 14)) == {
+        "pool1": "(11 − 2)/2 + 1 = 5.5",
+        "pool2": "(5 − 2)/2 + 1 = 2.5",
+        "pool3": "(3 − 2)/2 + 1 = 1.5",
+    }
+    assert remainders(pools(3), (3, 16, 8)) == {}
+    assert remainders(pools(2), (3, 8, 9)) == {"pool1": "(9 − 2)/2 + 1 = 4.5"}
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(8, 40), st.integers(8, 40), st.integers(1, 3))
+def test_strict_refuses_exactly_the_layers_with_a_remainder(height, width, count) -> None:
+    net, shape = pools(count), (3, height, width)
+    found = remainders(net, shape)
+    wanted = [
+        f"pool{layer}" for layer in range(1, count + 1)
+        if height // 2 ** (layer - 1) % 2 or width // 2 ** (layer - 1) % 2
+    ]  # fmt: skip
+    assert list(found) == wanted
+    if wanted:
+        for told, (name, text) in zip(illegal(net, shape), found.items(), strict=True):
+            assert f" {name}: {text} (" in told
+    else:
+        assert walk(net, shape, strict=True) == walk(net, shape)
+
+
+def test_the_224_pixels_of_alexnet_leave_remainders_and_227_do_not() -> None:
+    assert remainders(on_meta("alexnet", (3, 224, 224)), (3, 224, 224)) == {
+        "conv1": "(224 − 11)/4 + 1 = 54.25",
+        "pool1": "(54 − 3)/2 + 1 = 26.5",
+        "pool2": "(26 − 3)/2 + 1 = 12.5",
+        "pool3": "(12 − 3)/2 + 1 = 5.5",
+    }
+    assert remainders(on_meta("alexnet"), (3, 227, 227)) == {}
+
+
+def test_remainders_of_images_that_are_too_small_are_an_error() -> None:
+    with pytest.raises(NetError, match=r"^a 3x3 image is too small for layer 'pool2'"):
+        remainders(pools(2), (3, 3, 3))
+
+
+def test_sizes_are_walked_by_the_rules_for_tensors_without_numbers(monkeypatch) -> None:
+    asked, run = [], meta.run
+
+    def noted(func, args, kwargs):
+        asked.append(func)
+        return run(func, args, kwargs)
+
+    monkeypatch.setattr(meta, "run", noted)
+    walk(chain(conv=nn.Conv2d(3, 4, 3), pool=nn.MaxPool2d(2)), (3, 8, 8))
+    aten = torch.ops.aten
+    assert {aten.convolution.default, aten.max_pool2d_with_indices.default} <= set(asked)

@@ -91,9 +91,11 @@ def test_the_result_holds_the_keys_of_the_contract(plain) -> None:
     assert set(result) == {
         "run", "weights_sha256", "params", "epochs", "steps", "seconds", "images_per_second",
         "peak_memory_bytes", "best", "val", "test", "seed", "versions", "git", "threads",
-        "pretrained",
+        "pretrained", "memory",
     }  # fmt: skip
     assert json.loads((folder / "result.json").read_text()) == result
+    assert set(result["memory"]) == {"predicted", "measured", "error"}
+    assert result["memory"]["predicted"] == job.plan.memory["peak"]
     last = weights.read(folder / "checkpoints/last.ckpt")
     assert result["weights_sha256"] == weights.sha256(last.weights)
     assert result["best"] == {"epoch": 1, "weights_sha256": result["weights_sha256"]}

@@ -1,0 +1,108 @@
+"""How much memory a training step really takes, beside what the plan has predicted."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterable
+from itertools import accumulate
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch._C._profiler import _ExperimentalConfig
+
+autograd: Any = torch.autograd  # the profiler that is used here has no public name
+MEASURED = 1  # steps made before the one that counts: in the first the optimizer gets its state
+
+
+class MemoryCheck(pl.Callback):
+    """Measures the second step in bytes; `peak` stays None where it is never made.
+
+    On a GPU torch's allocator keeps the peak itself. On a CPU it tells a profiler of what it
+    gives and takes back; the first step is followed too, so that what lives across steps is
+    known. Weights, buffers and the batch are older than that and are added. Torch's newer
+    profiler counts the same and takes a second to start. A second step on fewer images, which
+    are the rest of an epoch, says nothing about the others: `peak` stays None then, too.
+    """
+
+    def __init__(self) -> None:
+        self.peak: int | None = None
+        self._followed = ""  # the type of the device whose allocator is asked at present
+        self._images: dict[int, int] = {}  # of the first batch of a step
+        self._collects = True  # whether Python collected garbage before
+        self._lives = 0  # bytes that the steps so far have left alive
+        self._most = 0
+
+    def beside(self, predicted: dict[str, Any]) -> dict[str, Any]:
+        """Predicted and measured bytes, and the relative error of the prediction."""
+        told = predicted["peak"]
+        error = None if self.peak is None else told / self.peak - 1
+        return {"predicted": told, "measured": self.peak, "error": error}
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Follow the first two steps."""
+        if trainer.global_step > MEASURED:
+            return
+        self._images.setdefault(trainer.global_step, len(batch[0]))
+        kind = trainer.strategy.root_device.type
+        if kind == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        elif kind == "cpu":
+            self._collects = gc.isenabled()
+            gc.disable()  # what an earlier run has left must not be freed meanwhile
+            autograd._enable_profiler_legacy(_memory_only())  # noqa: SLF001 - see above
+        self._followed = kind
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Read what the allocator says; a step of several batches is over when it counts."""
+        done = trainer.global_step > MEASURED and self._images[MEASURED] == self._images[0]
+        if self._followed == "cpu":
+            changes = self._stop()
+            if trainer.global_step >= MEASURED:
+                highest = max(accumulate(changes), default=0) + _size(batch)
+                self._most = max(self._most, self._lives + highest)
+            self._lives += sum(changes)
+            if done:
+                self.peak = self._most + _size((*pl_module.parameters(), *pl_module.buffers()))
+        elif self._followed == "cuda" and done:
+            self.peak = torch.cuda.max_memory_allocated()
+        self._followed = ""
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Leave no profiler behind."""
+        if self._followed == "cpu":
+            self._stop()
+
+    def _stop(self) -> list[int]:
+        """The bytes given (above 0) and taken back (below 0) since the start, in their order."""
+        self._followed = ""
+        threads = autograd._disable_profiler_legacy()  # noqa: SLF001 - see above
+        if self._collects:
+            gc.enable()
+        return [
+            event.cpu_memory_usage()
+            for thread in threads
+            for event in thread
+            if event.kind() == "memory_alloc"
+        ]
+
+
+def _memory_only() -> Any:
+    state = autograd.ProfilerState.CPU
+    return autograd.ProfilerConfig(state, False, True, False, False, False, _ExperimentalConfig())  # noqa: FBT003 - of shapes, memory, stacks, FLOPs, modules only memory
+
+
+def _size(values: Iterable[Tensor]) -> int:
+    return sum(value.untyped_storage().nbytes() for value in values)
