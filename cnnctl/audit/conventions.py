@@ -14,14 +14,13 @@ MEANING = {
     "saved": "what the forward pass keeps for the backward pass, the image included",
     "peak": "the most that is alive at one time in a training step",
 }
-COUNTED = {CONV, DENSE, POOL, RESIZE}
+COUNTED = {CONV, DENSE, POOL, RESIZE, OTHER}
 
 
 def values(row: Row, convention: str) -> int:
     """The activations of one image that a row adds: rows, slides or outputs."""
     if convention == "outputs":
         return row.values if row.made else 0
-    reshaped = row.kind == OTHER and row.made and row.output != row.inputs
-    own = row.values if row.kind in COUNTED or reshaped else 0
+    own = row.values if row.kind in COUNTED else 0
     again = prod(row.inputs) if convention == "slides" and row.kind in {CONV, DENSE} else 0
     return own + again

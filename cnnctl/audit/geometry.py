@@ -12,6 +12,8 @@ from cnnctl.nets.sliding import along
 
 aten: Any = torch.ops.aten
 
+# other: a layer that is none of them and gives another shape, as radial basis functions do;
+# silent: a layer that changes nothing but values, as activations and dropout do
 CONV, DENSE, POOL, NORM, RESIZE, JOIN, OTHER, SILENT = (
     "conv", "dense", "pool", "norm", "resize", "join", "other", "silent",
 )  # fmt: skip

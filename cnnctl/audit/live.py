@@ -41,16 +41,14 @@ class Live:
         """Count the storage of a tensor until it is freed; False if it is counted already."""
         storage = value.untyped_storage()
         key = id(storage)
-        found = self.known.get(key)
-        if found is not None and found[0]() is storage:
+        if key in self.known:
             return False
         size = self.rounded(storage.nbytes())
         entry = [kind, size, owner]
 
-        def freed(reference: weakref.ref[UntypedStorage]) -> None:
+        def freed(_: weakref.ref[UntypedStorage]) -> None:
             self._count(entry[0], -size)
-            if self.known.get(key, (None,))[0] is reference:  # another may have its number now
-                del self.known[key]
+            del self.known[key]  # before another storage gets its number
 
         self.known[key] = (weakref.ref(storage, freed), entry)
         self._count(kind, size)

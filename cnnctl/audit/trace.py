@@ -28,8 +28,9 @@ LAYER = "cnnctl layer"  # the name under which a node of the graph keeps its lay
 class Row:
     """One call of a layer, or one operation outside any.
 
-    `inputs` and `output` are shapes without the batch; `params` and `weights` (without biases)
-    are those used here for the first time; `kept` bytes are still alive after the forward pass.
+    `inputs` and `output` are shapes without the batch, `values` those of one image; `params` and
+    `weights` (without biases) are those used here for the first time. Of the whole batch are
+    `macs` and the bytes `kept`, still alive after the forward pass.
     """
 
     name: str
@@ -152,6 +153,7 @@ class Trace(meta.Meta):
             if result is None or not (made or geometry.in_place(func)):
                 return None
             row = self._between(frame, func, result)
+            row.inputs = () if first is None else tuple(first.shape[1:])
         row.made = row.made or made
         kind, form = geometry.read(func, args)
         if geometry.RANK[kind] > geometry.RANK[row.kind]:
@@ -214,6 +216,8 @@ class Trace(meta.Meta):
             if first is not None and not row.inputs:
                 row.inputs = tuple(first.shape[1:])
                 row.before = None if self.reach is None else self.reach.of(first)
+            if row.kind == geometry.SILENT and row.made and row.output != row.inputs:
+                row.kind = geometry.OTHER
         if result.grad_fn is not None:
             _label(result.grad_fn, frame.path)
 

@@ -113,8 +113,9 @@ VERBS = {
     "audit": Verb(
         "show what a net costs: layers, parameters, memory, receptive field",
         "cnnctl audit [NET…] [group=option …] [key=value …]",
-        "NET is a net of the zoo, timm/NAME, torchvision/NAME, a run, FILE.onnx or FILE.py:CLASS.\n"
-        "Nothing is allocated: a training step is predicted on tensors without memory.\n\n"
+        "NET is a net of the zoo, timm/NAME, torchvision/NAME, a run, FILE.onnx or\n"
+        "FILE.py:CLASS. Nothing is allocated: a training step is predicted on tensors\n"
+        "without memory.\n\n"
         "  cnnctl audit vgg16\n"
         "  cnnctl audit vgg16 googlenet resnet50 --plot nets.png\n"
         "  cnnctl audit resnet50 batch_size=64 precision=bf16-mixed budget=3GB,24GB\n"

@@ -10,7 +10,7 @@ from cnnctl.commands import Call, subjects
 from cnnctl.config import audit as schema
 from cnnctl.config import compose, paths
 from cnnctl.config.overrides import key_of, quoted
-from cnnctl.errors import CnnctlError, ConfigError, Problem, UsageError
+from cnnctl.errors import ConfigError, NetError, Problem, UsageError
 from cnnctl.report.result import Result
 
 if TYPE_CHECKING:
@@ -74,12 +74,18 @@ def _as_text(override: str) -> str:
 
 def _audited(typed: schema.Audit, what: Any, flags: Mapping[str, str]) -> dict[str, Any]:
     """The document of one net. Imports torch."""
+    subject = subjects.subject(typed, what)
+    with subjects.running(subject, what):
+        if "--strict" in flags:
+            _strict(subject)
+        return _document(subject, typed, what_if="--what-if" in flags)
+
+
+def _document(subject: Subject, typed: schema.Audit, *, what_if: bool) -> dict[str, Any]:
+    """What the net costs, with budgets and other steps where they are asked for."""
     from cnnctl.audit import budget, document
     from cnnctl.audit.step import Setting
 
-    subject = subjects.subject(typed, what)
-    if "--strict" in flags:
-        _strict(subject)
     setting = Setting(
         typed.batch_size, typed.optimizer, typed.precision,
         typed.accelerator, typed.channels_last, typed.accumulate,
@@ -87,11 +93,11 @@ def _audited(typed: schema.Audit, what: Any, flags: Mapping[str, str]) -> dict[s
     found = document.audit(subject, setting, typed.memory)
     if typed.budget is not None:
         if found["memory"]["peak"] is None:
-            raise CnnctlError(f"{subject.name} cannot be trained: {found['memory']['reason']}")
+            raise NetError(f"{subject.name}: {found['memory']['reason']}")
         given = None if typed.reserve is None else schema.size(typed.reserve)
         budgets = {text: schema.size(text) for text in typed.budget}
         found["budget"] = budget.fits(subject, setting, budgets, given)
-    if "--what-if" in flags:
+    if what_if:
         found["what_if"] = budget.what_if(subject, setting)
     return found
 

@@ -12,7 +12,7 @@ from cnnctl.errors import CnnctlError, UsageError
 
 TYPE_CHECKING = False  # typing itself is not imported: it would slow down every TAB
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from cnnctl.report.result import Result
 
@@ -26,7 +26,7 @@ LISTS = (
 EVALUATE = (
     "latest", "split=test", "split=val", "split=train", "checkpoint=best", "checkpoint=last",
 )  # fmt: skip
-COMPOSING = ("train", "show")
+CLAIMS = "claims"
 
 
 def run(call: Call) -> Result:
@@ -62,25 +62,63 @@ def candidates(before: list[str], current: str) -> list[str]:
         return []  # behind a flag stands a file, or a word that only Hydra knows
     if current.startswith("-"):
         return _starting(current, [*VERBS[name].flags, *COMMON])
-    if name in COMPOSING:
-        return _overrides([word for word in before[1:] if "=" in word], current)
+    return _words(name, before[1:], current)
+
+
+def _words(name: str, before: list[str], current: str) -> list[str]:
+    """What `current` can become as a target or a key of one verb."""
+    if name in ("train", "show"):
+        return _overrides([word for word in before if "=" in word], current)
+    if name == "audit":
+        return _audited(before, current)
+    if name == "conv":
+        return _starting(current, _of_a_layer(current.partition("=")[0]))
     if name == "evaluate":
         return _starting(current, [*EVALUATE, *_run_folders()])
     return _starting(current, SHELLS if name == "completion" else LISTS)
 
 
-def _overrides(before: list[str], current: str) -> list[str]:
+def _audited(before: list[str], current: str) -> list[str]:
+    """Nets, claims, runs, and the keys of the net that is named."""
+    nets = paths.config_files()["model"]
+    if CLAIMS in before:
+        return _starting(current, nets)
+    targets = _starting(current, [*nets, *([] if before else [CLAIMS]), *_run_folders()])
+    chosen = [f"model={word}" for word in before if word in nets][-1:]
+    chosen += [word for word in before if "=" in word]
+    return sorted({*targets, *_overrides(chosen, current, "audit")})
+
+
+def _of_a_layer(key: str) -> list[str]:
+    """The keys of `cnnctl conv`, or the words that one of them can be."""
+    from cnnctl.commands import conv
+
+    words = [f"{key}={word}" for word in conv.WORDS.get(key, ())]
+    return [*words, *(f"{name}=" for name in conv.KEYS)]
+
+
+def _overrides(before: list[str], current: str, root: str = "train") -> list[str]:
     sign = current[: len(current) - len(current.lstrip("+~"))]
     bare = current.lstrip("+~")
-    groups = paths.config_files()
+    groups = _groups(root)
     group, equals, _ = bare.partition("=")
     if equals:
         found = _starting(bare, [f"{group}={option}" for option in groups.get(group, ())])
     else:
         found = _starting(bare, [f"{name}=" for name in groups])
         if "." in bare or not found:
-            found += _starting(bare, [f"{key}=" for key in keys.known(before)])
+            found += _starting(bare, [f"{key}=" for key in keys.known(before, root)])
     return [sign + word for word in found]
+
+
+def _groups(root: str) -> Mapping[str, Iterable[str]]:
+    """Groups with their options, and the keys that are words with those."""
+    files = paths.config_files()
+    if root == "train":
+        return files
+    from cnnctl.config import audit
+
+    return {key: files.get(key, words) for key, words in audit.choices().items()}
 
 
 def _starting(word: str, known: Iterable[str]) -> list[str]:

@@ -8,16 +8,17 @@ import textwrap
 import typing
 
 from cnnctl.commands import COMMON, FLAG, SHORT, VERBS
-from cnnctl.config import paths, schema
+from cnnctl.config import audit, paths, schema
 from cnnctl.config.kinds import kind
 
 GROUPS = ("model", "data", "augment", "optimizer", "schedule", "hardware", "logger", "recipe")
 PIPE_WIDTH = 120  # columns where there is no terminal to measure
 NARROWEST = 24  # columns for the text of a table at least
-COMPOSES: dict[str, type] = {
-    "train": schema.Train,
-    "show": schema.Train,
-    "evaluate": schema.Evaluate,
+COMPOSES: dict[str, tuple[type, tuple[str, ...]]] = {  # of a verb: its keys and its groups
+    "train": (schema.Train, GROUPS),
+    "show": (schema.Train, GROUPS),
+    "evaluate": (schema.Evaluate, ()),
+    "audit": (audit.Audit, audit.GROUPS),
 }
 
 
@@ -26,9 +27,8 @@ def page(name: str) -> str:
     verb = VERBS[name]
     parts = [f"usage: {verb.usage}", f"{verb.summary}.", verb.about, _flags(name)]
     if name in COMPOSES:
-        parts += (
-            [_groups(), _keys(COMPOSES[name])] if name != "evaluate" else [_keys(COMPOSES[name])]
-        )
+        keys, groups = COMPOSES[name]
+        parts += [_groups(groups), _keys(keys)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -41,9 +41,10 @@ def _flags(name: str) -> str:
     return _table("flags", rows)
 
 
-def _groups() -> str:
+def _groups(names: tuple[str, ...]) -> str:
     files = paths.config_files()
-    return _table("groups", [(group, _options(group, sorted(files[group]))) for group in GROUPS])
+    rows = [(group, _options(group, sorted(files[group]))) for group in names]
+    return _table("groups", rows) if rows else ""
 
 
 def _options(group: str, names: list[str]) -> str:
@@ -59,8 +60,9 @@ def _keys(cls: type) -> str:
     for field in dataclasses.fields(cls):
         variants = field.metadata.get("variants")
         if variants:
-            common = {item.name for item in dataclasses.fields(hints[field.name])}
-            rows += _section(field.name, hints[field.name], set())
+            shared = _shared(hints[field.name])
+            common = {item.name for item in dataclasses.fields(shared)}
+            rows += _section(field.name, shared, set())
             for name, variant in variants.items():
                 rows += _section(field.name, variant, common, f"{name}: ")
         elif dataclasses.is_dataclass(hints[field.name]):
@@ -70,6 +72,11 @@ def _keys(cls: type) -> str:
         else:
             rows.append((field.name, _meaning(field, hints[field.name])))
     return _table("keys", rows)
+
+
+def _shared(hint: typing.Any) -> type:
+    """What all variants of a section have: Data of Data, or of Data | None."""
+    return next(one for one in typing.get_args(hint) or (hint,) if one is not type(None))
 
 
 def _section(prefix: str, cls: type, without: set[str], of: str = "") -> list[tuple[str, str]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ from cnnctl.config import catalog, compose, paths, preflight
 from cnnctl.config.near import did_you_mean
 from cnnctl.config.overrides import key_of
 from cnnctl.config.read import read
-from cnnctl.errors import NetError, RunError, UsageError
+from cnnctl.errors import CnnctlError, NetError, RunError, UsageError
 
 if TYPE_CHECKING:
     from cnnctl.audit.document import Subject
@@ -65,11 +67,32 @@ def subject(typed: schema.Audit, what: dict[str, Any] | Path | str) -> Subject:
     try:
         with meta.device():
             net = nets.build(spec, num_classes=classes, shape=shape)
-    except NetError as wrong:  # its own hint is about the data of a run
-        own = f"its own images: input={'x'.join(map(str, spec.input))}"
-        raise NetError(f"{spec.name}: {wrong.message}", own) from wrong
-    own = net.net if isinstance(net, Library) else net  # without the name that wraps it
+    except NetError as wrong:
+        own = f"its own: input={'x'.join(map(str, spec.input))}"
+        of_data = typed.data is None and wrong.hint and "data.size" in wrong.hint
+        raise NetError(f"{spec.name}: {wrong.message}", own if of_data else wrong.hint) from wrong
+    own = net.get_submodule("net") if isinstance(net, Library) else net  # without what wraps it
     return Subject(spec.name, own, shape, spec.paper)
+
+
+@contextlib.contextmanager
+def running(subject: Subject, what: dict[str, Any] | Path | str) -> Iterator[None]:
+    """While open, a user's own code prints to stderr, and fails with a NetError in one line."""
+    if not isinstance(what, str):
+        yield
+        return
+    from cnnctl.audit import stranger, user_file
+
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except CnnctlError:
+        raise
+    except Exception as wrong:
+        size = "x".join(map(str, subject.input))
+        place = user_file.told(wrong, stranger.read(what).file)
+        text = f"{what} does not take {size} images{place}"
+        raise NetError(text, "another size: input=3x224x224") from wrong
 
 
 def _read(overrides: Sequence[str]) -> tuple[dict[str, Any], schema.Audit]:
@@ -93,8 +116,8 @@ def _of_run(target: str, overrides: Sequence[str]) -> tuple[schema.Audit, dict[s
         raise UsageError(f"no net, run or file '{target}'", hint) from wrong
     config, plan = runs.read_config(folder / runs.CONFIG), runs.read_plan(folder)
     given = {key_of(text) for text in overrides}
-    same = [f"{name}={value}" for name, value in _planned(plan).items() if name not in given]
-    composed, _ = _read([*same, *overrides])
+    planned = _planned(config, plan).items()
+    composed, _ = _read([*(f"{name}={v}" for name, v in planned if name not in given), *overrides])
     if "optimizer" not in given:
         own = config["optimizer"].items()
         composed["optimizer"] |= {name: v for name, v in own if f"optimizer.{name}" not in given}
@@ -104,13 +127,13 @@ def _of_run(target: str, overrides: Sequence[str]) -> tuple[schema.Audit, dict[s
     return typed, config["model"]
 
 
-def _planned(plan: dict[str, Any]) -> dict[str, Any]:
-    """What a run's plan says of its images, and of how it makes a step."""
+def _planned(config: dict[str, Any], plan: dict[str, Any]) -> dict[str, Any]:
+    """What a run says of its images, and of how it makes a step."""
     device = plan["device"]
     found = {
         "input": "x".join(map(str, plan["shape"])), "classes": len(plan["classes"]),
         "batch_size": plan["batch_size"], "precision": device["precision"],
-        "optimizer": plan["optimizer"],
+        "optimizer": plan["optimizer"], "accumulate": config["trainer"]["accumulate"],
     }  # fmt: skip
     known = device["accelerator"] in schema.choices()["accelerator"]
     return found | ({"accelerator": device["accelerator"]} if known else {})
@@ -135,14 +158,14 @@ def _foreign(typed: schema.Audit, what: Path | str) -> Subject:
     from cnnctl.audit import onnx_graph, stranger
     from cnnctl.audit.document import Subject
 
-    if isinstance(what, Path):
-        net = onnx_graph.load(what)
-        shape = schema.shape(typed.input) if typed.input else net.input
-    else:
-        net = stranger.load(what)
-        shape = schema.shape(typed.input) if typed.input else None
-    if shape is None or None in shape:
-        raise UsageError(f"{what} does not say how large its images are", "input=3x224x224")
     if typed.classes is not None:
         raise UsageError(f"classes={typed.classes} has no effect on {what}")
-    return Subject(str(what), net, shape)
+    if isinstance(what, Path):
+        net = onnx_graph.load(what)
+        said = net.input
+    else:
+        net, said = stranger.load(what), ()
+    match schema.shape(typed.input) if typed.input else said:
+        case (int(), int(), int()) as shape:
+            return Subject(str(what), net, shape)
+    raise UsageError(f"{what} does not say how large its images are", "input=3x224x224")

@@ -29,11 +29,6 @@ Format = Literal["table", "json", "csv", "md", "html", "svg", "dot"]
 class Audit:
     """Everything that `cnnctl audit` composes."""
 
-    model: dict[str, Any] = field(metadata={"help": "the net: the numbers of its paper's table"})
-    data: Data | None = section(
-        "the images whose size and classes are taken; null: the paper's", DATA
-    )
-    optimizer: Optimizer = section("the update rule of a training step", OPTIMIZERS)
     input: str | None = key("channels x height x width of an image: 3x224x224")
     classes: int | None = key("classes; null: those of the data or the paper", min=2)
     batch_size: int = key("images per device and step", min=1)
@@ -48,6 +43,11 @@ class Audit:
         "memory that tensors cannot have; null: 0 on a CPU, estimated on a GPU"
     )
     format: Format = key("what is printed")
+    model: dict[str, Any] = field(metadata={"help": "the net: the numbers of its paper's table"})
+    data: Data | None = section(
+        "the images whose size and classes are taken; null: the paper's", DATA
+    )
+    optimizer: Optimizer = section("the update rule of a training step", OPTIMIZERS)
 
 
 def size(text: str) -> int:

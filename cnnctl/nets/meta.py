@@ -49,7 +49,7 @@ def run(func: Any, args: Sequence[Any], kwargs: dict[str, Any] | None) -> Any:
     """By a rule where there is one, otherwise by torch."""
     rule = RULES.get(func)
     if rule is not None and (not kwargs or func in LIKES):
-        first = args[0][0] if isinstance(args[0], list) and args[0] else args[0]
+        first: Any = args[0][0] if isinstance(args[0], list) and args[0] else args[0]
         if first.__class__ in PLAIN and first.is_meta:
             result = rule(*args, **(kwargs or {}))
             if result is not None:

@@ -9,12 +9,12 @@ from rich.console import Console
 from cnnctl.report import totals, tree
 from cnnctl.report.format import count, shape
 from cnnctl.report.table import columns, pairs
-from cnnctl.report.totals import mb
+from cnnctl.report.totals import scaled, unit
 
-MILLION = 1e6
 BAR = 8  # columns of the longest share bar
-TEXT = ("layer", "kernel", "share")
-DROPS = ("share", "jump", "weights", "kept MB", "kernel", "values")
+COLUMNS = ("layer", "kernel", "output", "values", "bytes", "kept", "params", "weights", "macs",
+           "field", "jump", "share")  # fmt: skip
+Units = tuple[str, str]  # of bytes and of multiply-adds: "", k or M
 
 
 def audited(console: Console, data: dict[str, Any]) -> None:
@@ -26,13 +26,13 @@ def audited(console: Console, data: dict[str, Any]) -> None:
     about = [("net", f"{net['name']}" + (f" · {net['about']}" if net["about"] else ""))]
     pairs(console, [*about, ("image", shape(net["input"]))])
     console.print()
-    _layers(console, net, data["detail"])
+    folded = _layers(console, net, data["detail"])
     console.print()
     totals.totals(console, net)
     for part in (totals.budgets, totals.what_if):
         part(console, net)
     totals.against(console, data.get("against"))
-    totals.notes(console, net)
+    totals.notes(console, net, folded=folded)
     if "plot" in data:
         console.print(f"picture  {data['plot']}", soft_wrap=True)
 
@@ -43,22 +43,24 @@ def compared(console: Console, data: dict[str, Any]) -> None:
         _written(console, data)
         return
     nets = data["nets"]
+    rows = [net["totals"]["conventions"]["rows"]["bytes"] for net in nets]
+    of = unit(max(rows)), unit(max(net["totals"]["macs"] for net in nets))
     made = nets[0]["memory"]
-    peak = f"step MB, batch {made['batch_size']}"
-    head = ("net", "image", "parameters", "M macs", "depth", "rows MB", "field", peak)
-    rows = [
+    most = unit(max(net["memory"]["peak"] or 0 for net in nets))
+    head = ("net", "image", "parameters", f"{of[1]} macs", "depth", f"rows {of[0]}B", "field",
+            f"step {most}B, batch {made['batch_size']}")  # fmt: skip
+    cells = [
         [
             net["name"], shape(net["input"]), count(net["totals"]["params"]),
-            f"{net['totals']['macs'] / MILLION:,.1f}", count(net["totals"]["weight_layers"]),
-            mb(net["totals"]["conventions"]["rows"]["bytes"]), _widest(net),
-            mb(net["memory"]["peak"], 0),
+            scaled(net["totals"]["macs"], of[1], 1), count(net["totals"]["weight_layers"]),
+            scaled(size, of[0]), _widest(net), scaled(net["memory"]["peak"], most, 0),
         ]
-        for net in nets
+        for net, size in zip(nets, rows, strict=True)
     ]  # fmt: skip
-    columns(console, head, rows, text=("net", "image"), gives=("net",), drops=("image", "rows MB"))
+    columns(console, head, cells, text=("net", "image"), gives=("net",), drops=("image", head[5]))
     console.print()
     made = f"{made['precision']}, {made['optimizer']}, {made['accelerator']}"
-    totals.dim(console, f"macs and rows MB (activations): of one image · step: {made}")
+    totals.dim(console, f"macs and rows {of[0]}B (activations): of one image · step: {made}")
     for net in nets:
         totals.budgets(console, net)
     totals.against(console, data.get("against"))
@@ -76,37 +78,53 @@ def _written(console: Console, data: dict[str, Any]) -> None:
         console.file.write(formats.text(data["nets"], data["format"]))
 
 
-def _layers(console: Console, net: dict[str, Any], detail: str) -> None:
-    nodes = tree.grow(net["layers"], silent=detail == "all")
-    most = max((layer["macs"] for layer in net["layers"]), default=0)
-    head = ("layer", "kernel", "output", "values", "MB", "kept MB", "params", "weights", "M macs",
-            "field", "jump", "share")  # fmt: skip
-    deep = detail != "blocks"
+def _layers(console: Console, net: dict[str, Any], detail: str) -> bool:
+    """The table of the layers; returns whether equal blocks are folded in it."""
+    deep, conventions = detail != "blocks", net["totals"]["conventions"]
+    shown = list(tree.lines(tree.grow(net["layers"], silent=detail == "all"), deep=deep))
+    of = unit(conventions["rows"]["bytes"]), unit(net["totals"]["macs"])
+    most = max(layer["macs"] for layer in net["layers"])
     rows = [
-        [label, *(_cells(node.summary(), most) if node.layer or not deep else _block(node))]
-        for label, node in tree.lines(nodes, deep=deep)
+        {"layer": label, **(_block(node) if deep and node.parts else _cells(node, of, most))}
+        for label, node in shown
     ]
-    columns(console, head, rows, text=TEXT, gives=("layer",), drops=DROPS)
+    heads = {name: name for name in COLUMNS}
+    heads |= {"bytes": f"{of[0]}B", "kept": f"kept {of[0]}B", "macs": f"{of[1]} macs"}
+    if conventions[net["convention"]]["values"] is None:  # bytes of the batch: those that are kept
+        del heads["values"], heads["bytes"]
+    last = ("values", "kernel") if deep else ("kernel", "values")
+    columns(
+        console, tuple(heads.values()), [[row.get(name, "") for name in heads] for row in rows],
+        text=("layer", "kernel", "share"), gives=("layer",),
+        drops=("share", "jump", "weights", heads["kept"], *last),
+    )  # fmt: skip
+    return any(node.last for _, node in shown)
 
 
-def _cells(layer: dict[str, Any], most: int) -> list[str]:
-    return [
-        kernel(layer), shape(layer["output"]),
-        "–" if layer["activations"] is None else count(layer["activations"]),
-        mb(layer["bytes"]), mb(layer["kept_bytes"], 1),
-        count(layer["params"]), count(layer["weights"]), f"{layer['macs'] / MILLION:,.1f}",
-        field(layer), "" if layer["jump"] is None else f"{layer['jump']:g}",
-        "█" * round(BAR * layer["macs"] / most) if most else "",
-    ]  # fmt: skip
+def _cells(node: tree.Node, of: Units, most: int) -> dict[str, str]:
+    """A layer, or one of equal blocks as a whole."""
+    layer = node.summary()
+    values, jump = layer["activations"], layer["jump"]
+    return {
+        "kernel": kernel(layer), "output": shape(layer["output"]),
+        "values": "n/a" if values is None else count(values),
+        "bytes": scaled(layer["bytes"], of[0]), "kept": scaled(layer["kept_bytes"], of[0], 1),
+        "params": count(layer["params"]), "weights": count(layer["weights"]),
+        "macs": scaled(layer["macs"], of[1], 1),
+        "field": _seen(node), "jump": "" if jump is None else f"{jump:g}",
+        "share": "█" * round(BAR * layer["macs"] / most) if most else "",
+    }  # fmt: skip
 
 
-def _block(node: tree.Node) -> list[str]:
+def _block(node: tree.Node) -> dict[str, str]:
     """The row of a block whose parts follow: what it gives."""
-    layer = node.leaf
-    seen = field(layer)
-    if node.last is not None:
-        seen = f"{seen}–{field(node.last.leaf)}"
-    return ["", shape(layer["output"]), *[""] * 6, seen, "", ""]
+    return {"output": shape(node.leaf["output"]), "field": _seen(node)}
+
+
+def _seen(node: tree.Node) -> str:
+    """The field of a layer or block, from the first to the last of equal blocks."""
+    first, last = field(node.leaf), field(node.end.leaf)
+    return first if node.last is None else f"{first}–{last}"
 
 
 def kernel(layer: dict[str, Any]) -> str:

@@ -10,7 +10,10 @@ from rich.text import Text
 from cnnctl.report.format import count, megabytes
 from cnnctl.report.table import columns, pairs
 
-MB, MIB, MILLION = 1e6, 2**20, 1e6
+MIB = 2**20
+DECIMAL = {"k": 1e3, "M": 1e6}
+BINARY = {"k": 2**10, "M": MIB}
+SMALL = 1e7  # of a total: below it most layers would be 0.0 M
 CONVENTION = ("rows", "slides", "outputs")
 SLIDES = (
     "The slides print 24M values and 93MB (or 96MB) for VGG-16. Their own rows add up to {rows} "
@@ -22,43 +25,58 @@ SLIDES = (
 
 def totals(console: Console, net: dict[str, Any]) -> None:
     """What one image costs, and what a training step needs."""
-    totals, made = net["totals"], net["memory"]
+    told = net["totals"]
+    params = f"{count(told['params'])} · {count(told['weights'])} without biases"
     extra = [
-        f"{word} {count(number)}"
+        f" · {word} {count(number)}"
         for word, number in (
-            ("frozen", totals["frozen"]), ("buffers", totals["buffers"]),
-            ("not used in this pass", totals["unused"]["params"]),
+            ("frozen", told["frozen"]), ("buffers", told["buffers"]),
+            ("not used in this pass", told["unused"]["params"]),
         )
         if number
     ]  # fmt: skip
-    params = f"{count(totals['params'])} · {count(totals['weights'])} without biases"
-    macs = f"{totals['macs'] / MILLION:,.1f} M forward"
-    if totals["training_macs"]:
-        back = totals["training_macs"]["backward"]
-        macs += f" · {back / MILLION:,.1f} M backward"
-    rows = [("parameters", " · ".join([params, *extra]))]
-    rows += [("macs", f"{macs} · FLOPs are twice as many")]
-    rows += [("depth", f"{totals['weight_layers']} weight layers on the longest path")]
+    of = unit(told["macs"])
+    macs = f"{scaled(told['macs'], of, 1)} {of} forward"
+    if told["training_macs"]:
+        macs += f" · {scaled(told['training_macs']['backward'], of, 1)} {of} backward"
+    depth = _plural(told["weight_layers"], "weight layer")
+    rows = [
+        ("parameters", "".join([params, *extra])),
+        ("macs", f"{macs} · FLOPs are twice as many"),
+        ("depth", f"{depth} on the longest path"),
+    ]
+    of = unit(told["conventions"]["rows"]["bytes"])
     for name in CONVENTION:
-        one = totals["conventions"][name]
+        one = told["conventions"][name]
         mark = "  ← above" if name == net["convention"] else ""
-        rows.append((name, f"{count(one['values']):>13} values {_both(one['bytes'])}{mark}"))
-    rows.append(("inference", f"{'':>20} {_both(totals['inference_peak_bytes'])}"))
+        rows.append((name, f"{count(one['values']):>13} values {_both(one['bytes'], of)}{mark}"))
+    peak = _both(told["inference_peak_bytes"], of)
+    rows.append(("inference", f"{'':>20} {peak}  alive at most"))
     console.print(Text("one image", style="bold underline"))
     pairs(console, rows)
     console.print()
-    step = f"one training step of {made['batch_size']} images"
-    console.print(Text(step, style="bold underline"), end="")
-    console.print(f"  {made['precision']} · {made['optimizer']} · {made['accelerator']}")
+    _step(console, net)
+
+
+def _step(console: Console, net: dict[str, Any]) -> None:
+    """The peak of a training step, where it is, and what it is made of."""
+    made = net["memory"]
+    images = _plural(made["batch_size"], "image")
+    times = f"{made['accumulate']} × " if made["accumulate"] > 1 else ""
+    console.print(Text(f"one training step of {times}{images}", style="bold underline"), end="")
+    layout = " · channels last" if made["channels_last"] else ""
+    console.print(f"  {made['precision']} · {made['optimizer']} · {made['accelerator']}{layout}")
     if made["peak"] is None:
         console.print(Text(f"not available: {made['reason']}", style="yellow"), soft_wrap=True)
         return
-    where = made["where"]
+    where, of = made["where"], unit(made["peak"])
     layer = f" of {where['layer']}" if where["layer"] else ""
+    kept = net["totals"]["conventions"]["saved"]["bytes"]
     pairs(console, [
-        ("peak", f"{_both(made['peak'])}  {where['phase']}{layer}, {where['op']}"),
-        *((name.replace("_", " "), _both(size)) for name, size in made["at_peak"].items()),
-        ("kept", f"{_both(made['activations'])}  activations for the backward pass"),
+        ("peak", _both(made["peak"], of)),
+        ("reached in", f"{where['phase']}{layer}, {where['op']}"),
+        *((name.replace("_", " "), _both(size, of)) for name, size in made["at_peak"].items()),
+        ("kept", f"{_both(kept, of)}  for the backward pass"),
     ])  # fmt: skip
 
 
@@ -69,8 +87,7 @@ def budgets(console: Console, net: dict[str, Any]) -> None:
     console.print()
     rows = [
         [
-            one["name"], count(one["batch_size"]) if one["batch_size"] else "none",
-            megabytes(one["peak"]), megabytes(one["reserve"]),
+            one["name"], *_largest(one), megabytes(one["reserve"]),
             "fits" if one["fits"] else "does not fit",
         ]
         for one in net["budget"]
@@ -82,19 +99,28 @@ def budgets(console: Console, net: dict[str, Any]) -> None:
         dim(console, "reserve: context and fragments, estimated and not calibrated on a GPU")
 
 
+def _largest(fit: dict[str, Any]) -> tuple[str, str]:
+    """A batch and its tensors, if any batch fits."""
+    return (
+        (count(fit["batch_size"]), megabytes(fit["peak"])) if fit["batch_size"] else ("none", "–")
+    )
+
+
 def what_if(console: Console, net: dict[str, Any]) -> None:
     """The peak of a step made otherwise, where it is asked for."""
     if "what_if" not in net:
         return
     console.print()
+    of = unit(max(one["peak"] or 0 for one in net["what_if"]))
     batches = sorted({one["batch_size"] for one in net["what_if"]})
     peaks: dict[tuple[str, str], list[str]] = {}
     for one in net["what_if"]:
-        peaks.setdefault((one["precision"], one["optimizer"]), []).append(mb(one["peak"], 0))
+        cells = peaks.setdefault((one["precision"], one["optimizer"]), [])
+        cells.append(scaled(one["peak"], of, 0))
     head = ("precision", "optimizer", *(f"batch {batch}" for batch in batches))
     rows = [[*made, *cells] for made, cells in peaks.items()]
     columns(console, head, rows, text=("precision", "optimizer"))
-    dim(console, "MB at the peak of a training step")
+    dim(console, f"{of}B at the peak of a training step")
 
 
 def against(console: Console, rows: list[dict[str, Any]] | None) -> None:
@@ -121,20 +147,25 @@ def against(console: Console, rows: list[dict[str, Any]] | None) -> None:
             drops=("net",))  # fmt: skip
 
 
-def notes(console: Console, net: dict[str, Any]) -> None:
+def notes(console: Console, net: dict[str, Any], *, folded: bool) -> None:
     """What the columns mean, and why the slides' total for VGG-16 is another one."""
-    layers = net["layers"]
+    layers, convention = net["layers"], net["convention"]
+    conventions = net["totals"]["conventions"]
+    rows, slides = conventions["rows"], conventions["slides"]
     console.print()
-    meaning = net["totals"]["conventions"][net["convention"]]["meaning"]
-    dim(console, f"values, MB: {meaning} (memory={net['convention']})")
-    dim(console, f"kept MB: for the backward pass, batch {net['memory']['batch_size']}")
+    what, made = f"values, {unit(rows['bytes'])}B", conventions[convention]
+    if made["values"] is None:
+        what, made = f"kept {unit(rows['bytes'])}B", conventions["saved"]
+    dim(console, f"{what}: {made['meaning']} (memory={convention})")
     star = "; *: the window sees nothing new" if any(x["sees_enough"] for x in layers) else ""
     dim(console, f"field: pixels that one value sees, all: the whole image{star}")
-    rows, slides = (net["totals"]["conventions"][name] for name in ("rows", "slides"))
+    if folded:
+        dim(console, "×: so many equal blocks, each of them as its row and the rows below it")
     if net["name"] in {"vgg16", "vgg_d"} and net["input"] == [3, 224, 224]:
         console.print()
         dim(console, SLIDES.format(
-            rows=count(rows["values"]), mb=mb(rows["bytes"]), mib=f"{rows['bytes'] / MIB:.1f}",
+            rows=count(rows["values"]), mb=f"{rows['bytes'] / 1e6:.2f}",
+            mib=f"{rows['bytes'] / MIB:.1f}",
             slides=count(slides["values"]), slides_mib=f"{slides['bytes'] / MIB:.2f}",
         ))  # fmt: skip
 
@@ -144,10 +175,20 @@ def dim(console: Console, text: str) -> None:
     console.print(Text(text, style="dim"))
 
 
-def mb(size: int | None, digits: int = 2) -> str:
-    """Bytes in MB; n/a for what is not available."""
-    return "n/a" if size is None else f"{size / MB:,.{digits}f}"
+def unit(largest: float) -> str:
+    """The prefix k or M in which a table with this total shows more than zeros."""
+    return "k" if largest < SMALL else "M"
 
 
-def _both(size: int) -> str:
-    return f"{size / MB:>10,.2f} MB {size / MIB:>10,.2f} MiB"
+def scaled(number: float | None, of: str, digits: int = 2) -> str:
+    """A count or bytes in thousands (k) or millions (M); n/a for what is not available."""
+    return "n/a" if number is None else f"{number / DECIMAL[of]:,.{digits}f}"
+
+
+def _both(size: int, of: str) -> str:
+    """Bytes in powers of ten and of two."""
+    return f"{scaled(size, of):>10} {of}B {size / BINARY[of]:>10,.2f} {of.upper()}iB"
+
+
+def _plural(number: int, thing: str) -> str:
+    return f"{count(number)} {thing}{'s' * (number != 1)}"

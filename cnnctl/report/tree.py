@@ -26,7 +26,12 @@ class Node:
     @property
     def leaf(self) -> Layer:
         """The layer itself, or of a block the last layer that has all that a layer has."""
-        return self.layer or self.parts[-1].leaf
+        return self.layer or self.parts[-1].end.leaf
+
+    @property
+    def end(self) -> Node:
+        """The last of equal blocks."""
+        return self.last or self
 
     def total(self, key: str) -> int | None:
         """The sum over all layers; null where one of them is not available."""

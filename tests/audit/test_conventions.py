@@ -104,13 +104,13 @@ def test_in_place_and_idle_layers_make_nothing_new() -> None:
     assert layer(told(net), "act")["values"] == 48
 
 
-def test_a_function_that_reshapes_counts_as_a_row_and_one_that_does_not_counts_not() -> None:
-    row = Row("x", "roll", 0, OTHER, inputs=(2, 4, 4), output=(2, 4, 4), values=32, made=True)
-    assert conventions.values(row, "rows") == 0
-    row.output, row.values = (1, 4, 4), 16
-    assert conventions.values(row, "rows") == conventions.values(row, "slides") == 16
-    row.made = False
-    assert conventions.values(row, "rows") == conventions.values(row, "outputs") == 0
+def test_a_layer_that_reshapes_counts_as_a_row_and_one_that_does_not_counts_not() -> None:
+    net = chain((4, 4, 4), shuffle=nn.PixelShuffle(2), swap=nn.ChannelShuffle(1), flat=nn.Flatten())
+    assert [row["kind"] for row in told(net)["layers"]] == ["input", "other", "silent", "silent"]
+    row = Row("x", "PixelShuffle", 0, OTHER, output=(1, 8, 8), values=64, made=True)
+    assert conventions.values(row, "rows") == conventions.values(row, "slides") == 64
+    row.kind = SILENT
+    assert conventions.values(row, "rows") == conventions.values(row, "slides") == 0
 
 
 SHAPES = st.lists(st.integers(1, 9), min_size=1, max_size=3).map(tuple)

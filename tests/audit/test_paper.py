@@ -62,9 +62,7 @@ def test_every_figure_is_written_in_the_same_way() -> None:
     for net, said in ENTRIES:
         assert set(said) - {"layer"} == {"figure", "printed", "value", "source"}, net
         assert said["figure"] in paper.WORDS, net
-        assert re.search(
-            r" (19|20)\d\d, (table \d|section [\dI]|abstract)", said["source"]
-        )
+        assert re.search(r" (19|20)\d\d, (table \d|section [\dI]|abstract)", said["source"])
     keys = [(net, said.get("layer"), said["figure"]) for net, said in ENTRIES]
     assert len(set(keys)) == len(keys)
 
