@@ -67,7 +67,7 @@ def parse(words: Sequence[str]) -> Call:
         if word.startswith("-"):
             flag, value = _flag(name, verb, word, rest)
             flags[flag] = value
-        elif verb.takes_target and ("=" not in word or os.path.exists(word)):  # noqa: PTH110 - pathlib would slow down the start
+        elif verb.takes_target and _is_target(word):
             targets.append(word)
         elif "=" in word or word.startswith("~"):
             overrides.append(word)
@@ -119,6 +119,12 @@ def _fail(words: list[str], kind: str, message: str, hint: str | None, text: str
         verb = next((word for word in words if word in VERBS), None)
         document = importlib.import_module("cnnctl.report.document")
         print(document.failure(verb, kind, message, hint))
+
+
+def _is_target(word: str) -> bool:
+    """A name, a file, or a class with its arguments: nets.py:Net(width=8)."""
+    before, equals, _ = word.partition("=")
+    return not equals or ".py:" in before or os.path.exists(word)  # noqa: PTH110 - pathlib would slow down the start
 
 
 def _flag(name: str, verb: Verb, word: str, rest: list[str]) -> tuple[str, str]:

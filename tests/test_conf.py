@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from cnnctl import nets
-from cnnctl.config import catalog, compose, paths, preflight, schema
+from cnnctl.config import audit, catalog, compose, paths, preflight, schema
 from cnnctl.config.read import read
 
 OWN = paths.conf_dir()
@@ -97,6 +97,20 @@ def test_evaluate_passes_its_schema() -> None:
     with compose.opened():
         config, problems = compose.compose("evaluate", [])
     assert (problems, read(schema.Evaluate, config)[1]) == ([], [])
+
+
+@pytest.mark.parametrize("group", audit.GROUPS)
+def test_an_audit_takes_every_option_of_its_groups(group) -> None:
+    needs = {"folder": ["data.root=x"]}
+    with compose.opened():
+        for file in in_group(group):
+            words = [f"{group}={file.stem}", *needs.get(file.stem, [])]
+            config, problems = compose.compose("audit", words)
+            typed, found = read(audit.Audit, {"data": None} | config)
+            assert (problems, found) == ([], [])
+            assert typed is not None
+            name = typed.model["name"] if group == "model" else getattr(typed, group).name
+            assert name == file.stem
 
 
 def test_the_zoo_with_every_data_set() -> None:

@@ -196,3 +196,18 @@ def test_a_run_without_a_whole_result_has_none(tmp_path, text) -> None:
 
 def test_a_result_is_read(three) -> None:
     assert runs.read_result(three[1]) == {"n": 1}
+
+
+def test_a_plan_is_read_back(tmp_path) -> None:
+    runs.write_json(tmp_path / runs.PLAN, {"shape": [1, 32, 32], "classes": ["ä"]})
+    assert runs.read_plan(tmp_path) == {"shape": [1, 32, 32], "classes": ["ä"]}
+
+
+@pytest.mark.parametrize("text", [None, "", "{", b"\xff"])
+def test_a_run_without_a_whole_plan_is_refused(tmp_path, text) -> None:
+    if text is not None:
+        (tmp_path / runs.PLAN).write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(RunError) as caught:
+        runs.read_plan(tmp_path)
+    said = f"cannot read {tmp_path / 'plan.json'} (see runs with: cnnctl list runs)"
+    assert str(caught.value) == said

@@ -13,8 +13,13 @@ PRINT_MODULES = """
 import sys
 from cnnctl.cli import main
 code = main(sys.argv[1:])
-print(code, *sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
+found = {name.partition(".")[0] for name in sys.modules} | {"torch._dynamo"} & set(sys.modules)
+print(code, *sorted(found), file=sys.stderr)
 """
+LATER = {  # what an audit on a terminal has no use for
+    "torch._dynamo", "sympy", "torchvision", "pytorch_lightning", "wandb", "torchmetrics",
+    "matplotlib", "jinja2", "onnx", "timm",
+}  # fmt: skip
 
 
 def imported(*words: str) -> tuple[int, set[str]]:
@@ -37,8 +42,9 @@ def test_the_front_imports_nothing_that_takes_time(words: list[str]) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ["train", "--help"], ["train", "lenet5"], ["list", "models"], ["list", "models", "--json"],
-        ["list", "runs"], ["evaluate", "latest", "a"], ["completion", "bash"],
+        ["train", "--help"], ["audit", "--help"], ["train", "lenet5"], ["list", "models"],
+        ["list", "models", "--json"], ["conv", "7x7", "kernel=3"], ["list", "runs"],
+        ["evaluate", "latest", "a"], ["completion", "bash"],
     ],
 )  # fmt: skip
 def test_help_lists_and_completion_scripts_need_neither_torch_nor_hydra(words: list[str]) -> None:
@@ -47,7 +53,16 @@ def test_help_lists_and_completion_scripts_need_neither_torch_nor_hydra(words: l
         assert imported(*words)[1] & HEAVY == set()
 
 
-@pytest.mark.parametrize("line", ["cnnctl tr", "cnnctl train model=", "cnnctl evaluate la"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "cnnctl tr",
+        "cnnctl train model=",
+        "cnnctl evaluate la",
+        "cnnctl audit ",
+        "cnnctl conv 7x7 p",
+    ],
+)
 def test_completing_imports_nothing_that_takes_time(
     monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
@@ -55,8 +70,11 @@ def test_completing_imports_nothing_that_takes_time(
     assert imported("__complete")[1] & {*HEAVY, "rich"} == set()
 
 
-def test_completing_a_key_a_second_time_needs_no_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COMP_LINE", "cnnctl train optimizer.")
+@pytest.mark.parametrize("verb", ["train", "audit vgg16"])
+def test_completing_a_key_a_second_time_needs_no_hydra(
+    monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    monkeypatch.setenv("COMP_LINE", f"cnnctl {verb} optimizer.")
     first, second = imported("__complete")[1], imported("__complete")[1]
     assert "hydra" in first
     assert first & {"torch", "wandb"} == set()
@@ -68,7 +86,9 @@ def test_completing_a_key_a_second_time_needs_no_hydra(monkeypatch: pytest.Monke
     [
         ["train", "optimizer.lrr=1"], ["train", "model=lenet6"], ["train", "seed=x"],
         ["train", "data=folder"], ["train", "-m", "seed=0,x"], ["show", "seeed=1"],
-        ["evaluate", "latest"], ["evaluate", "latest", "splitt=val"],
+        ["evaluate", "latest"], ["evaluate", "latest", "splitt=val"], ["audit", "vgg61"],
+        ["audit", "vgg16", "batch_sise=1"], ["audit", "vgg16", "budget=24"],
+        ["audit", "vgg16", "model=lenet5"], ["audit", "--all", "vgg16"], ["audit", "latest"],
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_without_torch(words: list[str]) -> None:
@@ -85,3 +105,13 @@ def test_a_mistake_about_a_run_is_told_without_torch() -> None:
     code, packages = imported("evaluate", str(run), "data.batch_sise=1")
     assert code == 2
     assert packages & {"torch", "torchvision", "pytorch_lightning", "wandb"} == set()
+
+
+@pytest.mark.parametrize(
+    "words", [["vgg16"], ["vgg16", "lenet5", "--json"], ["vgg16", "format=md"]]
+)
+def test_an_audit_imports_of_torch_what_it_needs_and_no_more(words: list[str]) -> None:
+    code, packages = imported("audit", *words)
+    assert code == 0
+    assert packages & LATER == set()
+    assert "torch" in packages

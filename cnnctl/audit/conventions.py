@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from cnnctl.audit.geometry import CONV, DENSE, OTHER, POOL, RESIZE
+from cnnctl.audit.geometry import CONV, DENSE, POOL, RESIZE
 from cnnctl.audit.trace import Row
 
 MEANING = {
@@ -14,7 +14,7 @@ MEANING = {
     "saved": "what the forward pass keeps for the backward pass, the image included",
     "peak": "the most that is alive at one time in a training step",
 }
-COUNTED = {CONV, DENSE, POOL, RESIZE, OTHER}
+COUNTED = {CONV, DENSE, POOL, RESIZE}
 
 
 def values(row: Row, convention: str) -> int:

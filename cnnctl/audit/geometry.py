@@ -12,14 +12,10 @@ from cnnctl.nets.sliding import along
 
 aten: Any = torch.ops.aten
 
-# other: a layer that is none of them and gives another shape, as radial basis functions do;
-# silent: a layer that changes nothing but values, as activations and dropout do
-CONV, DENSE, POOL, NORM, RESIZE, JOIN, OTHER, SILENT = (
-    "conv", "dense", "pool", "norm", "resize", "join", "other", "silent",
+CONV, DENSE, POOL, NORM, RESIZE, JOIN, SILENT = (
+    "conv", "dense", "pool", "norm", "resize", "join", "silent",
 )  # fmt: skip
-RANK = {
-    kind: rank for rank, kind in enumerate((SILENT, OTHER, JOIN, RESIZE, NORM, POOL, DENSE, CONV))
-}
+RANK = {kind: rank for rank, kind in enumerate((SILENT, JOIN, RESIZE, NORM, POOL, DENSE, CONV))}
 
 NORMS = (
     nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm,  # noqa: SLF001 - of every dimension
@@ -109,7 +105,7 @@ KINDS: dict[Any, str] = {
     ),
     **dict.fromkeys(
         (aten.upsample_nearest2d.default, aten.upsample_bilinear2d.default,
-         aten.upsample_bicubic2d.default), RESIZE
+         aten.upsample_bicubic2d.default, aten.pixel_shuffle.default), RESIZE
     ),
     **dict.fromkeys(
         (aten.cat.default, aten.add.Tensor, aten.add_.Tensor, aten.mul.Tensor, aten.mul_.Tensor,

@@ -46,6 +46,11 @@ class Convolution:
         return self.weight.shape[2:]
 
     @property
+    def pointwise(self) -> bool:
+        """Whether every place of the result is made of one place of the image."""
+        return max(*self.sides, *self.stride) == 1 > max(self.padding)
+
+    @property
     def channels(self) -> tuple[int, int]:
         """Those of a group: of the image and of the result."""
         return self.image.shape[1] // self.groups, self.result.shape[1] // self.groups
@@ -131,7 +136,7 @@ def block() -> int:
 
 
 def _slow_backward(made: Convolution, slow: str, images: int, *, to_weight: bool) -> int:
-    unfolds = slow == "SlowDilated2d" or max(*made.sides, *made.stride, *made.padding) > 1
+    unfolds = slow == "SlowDilated2d" or not made.pointwise
     columns = _columns(made, whole=slow == "Slow2d") if unfolds else 0
     if slow == "Slow2d" and not to_weight:
         columns = 0
@@ -143,8 +148,7 @@ def _slow_backward(made: Convolution, slow: str, images: int, *, to_weight: bool
 
 def _columns(made: Convolution, *, whole: bool) -> int:
     """Bytes of the unfolded images of one group: of the whole batch, or of one image."""
-    plain = max(*made.sides, *made.stride) == 1 > max(made.padding)
-    if plain and not made.transposed:
+    if made.pointwise and not made.transposed:
         return 0
     places = prod((made.image if made.transposed else made.result).shape[2:])
     return (made.image.shape[0] if whole else 1) * made.weight[0].nbytes * places

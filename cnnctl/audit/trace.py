@@ -216,8 +216,6 @@ class Trace(meta.Meta):
             if first is not None and not row.inputs:
                 row.inputs = tuple(first.shape[1:])
                 row.before = None if self.reach is None else self.reach.of(first)
-            if row.kind == geometry.SILENT and row.made and row.output != row.inputs:
-                row.kind = geometry.OTHER
         if result.grad_fn is not None:
             _label(result.grad_fn, frame.path)
 

@@ -54,9 +54,11 @@ def _convolution_backward(args: Sequence[Any], _: Any) -> int:
 
 
 def _batch_norm_backward(args: Sequence[Any], _: Any) -> int:
-    """The gradient of the images is made twice, unless something has gaps."""
+    """A second gradient of the images; of those with gaps, if they are 16-bit, one of floats."""
     gradient, image = args[:2]
-    return 0 if _gaps(gradient, image) else image.nbytes
+    if _gaps(gradient, image):
+        return FLOAT * image.numel() if image.itemsize < FLOAT else 0
+    return image.nbytes
 
 
 def _pair(args: Sequence[Any], out: Tensor) -> int:

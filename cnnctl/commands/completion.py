@@ -72,7 +72,7 @@ def _words(name: str, before: list[str], current: str) -> list[str]:
     if name == "audit":
         return _audited(before, current)
     if name == "conv":
-        return _starting(current, _of_a_layer(current.partition("=")[0]))
+        return _starting(current, _of_a_layer(current))
     if name == "evaluate":
         return _starting(current, [*EVALUATE, *_run_folders()])
     return _starting(current, SHELLS if name == "completion" else LISTS)
@@ -89,12 +89,14 @@ def _audited(before: list[str], current: str) -> list[str]:
     return sorted({*targets, *_overrides(chosen, current, "audit")})
 
 
-def _of_a_layer(key: str) -> list[str]:
+def _of_a_layer(current: str) -> list[str]:
     """The keys of `cnnctl conv`, or the words that one of them can be."""
     from cnnctl.commands import conv
 
-    words = [f"{key}={word}" for word in conv.WORDS.get(key, ())]
-    return [*words, *(f"{name}=" for name in conv.KEYS)]
+    key, equals, _ = current.partition("=")
+    if equals:
+        return [f"{key}={word}" for word in conv.WORDS.get(key, ())]
+    return [f"{name}=" for name in conv.KEYS]
 
 
 def _overrides(before: list[str], current: str, root: str = "train") -> list[str]:
@@ -106,7 +108,7 @@ def _overrides(before: list[str], current: str, root: str = "train") -> list[str
         found = _starting(bare, [f"{group}={option}" for option in groups.get(group, ())])
     else:
         found = _starting(bare, [f"{name}=" for name in groups])
-        if "." in bare or not found:
+        if "." in bare or (not found and root == "train"):  # keys of an audit are in its groups
             found += _starting(bare, [f"{key}=" for key in keys.known(before, root)])
     return [sign + word for word in found]
 

@@ -81,7 +81,7 @@ def _field(
     problems: list[Problem],
 ) -> Any:
     variants = field.metadata.get("variants")
-    if variants is not None and (isinstance(value, dict) or value is None):
+    if variants is not None:
         return _variant(variants, hint, value, path, problems)
     if dataclasses.is_dataclass(hint) and hint is not Duration:
         return _section(typing.cast("type", hint), value, path, problems)
@@ -102,9 +102,14 @@ def _variant(
     variants: dict[str, type], hint: Any, value: Any, path: str, problems: list[Problem]
 ) -> Any:
     """A section by the class that its name chooses; null where that is allowed."""
-    if value is None and type(None) in get_args(hint):
+    optional = type(None) in get_args(hint)
+    if value is None and optional:
         return None
-    name = value.get("name") if value is not None else None
+    if not isinstance(value, dict):
+        wanted = "a section or null" if optional else "a section"
+        problems.append(Problem(f"{path} must be {wanted}, got {show(value)}", key=path))
+        return None
+    name = value.get("name")
     chosen = variants.get(name) if isinstance(name, str) else None
     if chosen is None:
         problems.append(_not_one_of(f"{path}.name", name, variants))

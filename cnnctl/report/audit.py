@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -29,12 +30,8 @@ def audited(console: Console, data: dict[str, Any]) -> None:
     folded = _layers(console, net, data["detail"])
     console.print()
     totals.totals(console, net)
-    for part in (totals.budgets, totals.what_if):
-        part(console, net)
-    totals.against(console, data.get("against"))
+    _more(console, [net], data)
     totals.notes(console, net, folded=folded)
-    if "plot" in data:
-        console.print(f"picture  {data['plot']}", soft_wrap=True)
 
 
 def compared(console: Console, data: dict[str, Any]) -> None:
@@ -45,10 +42,11 @@ def compared(console: Console, data: dict[str, Any]) -> None:
     nets = data["nets"]
     rows = [net["totals"]["conventions"]["rows"]["bytes"] for net in nets]
     of = unit(max(rows)), unit(max(net["totals"]["macs"] for net in nets))
-    made = nets[0]["memory"]
     most = unit(max(net["memory"]["peak"] or 0 for net in nets))
+    batches = {net["memory"]["batch_size"] for net in nets}
+    batch = f", batch {batches.pop()}" if len(batches) == 1 else ""
     head = ("net", "image", "parameters", f"{of[1]} macs", "depth", f"rows {of[0]}B", "field",
-            f"step {most}B, batch {made['batch_size']}")  # fmt: skip
+            f"step {most}B{batch}")  # fmt: skip
     cells = [
         [
             net["name"], shape(net["input"]), count(net["totals"]["params"]),
@@ -59,10 +57,16 @@ def compared(console: Console, data: dict[str, Any]) -> None:
     ]  # fmt: skip
     columns(console, head, cells, text=("net", "image"), gives=("net",), drops=("image", head[5]))
     console.print()
-    made = f"{made['precision']}, {made['optimizer']}, {made['accelerator']}"
-    totals.dim(console, f"macs and rows {of[0]}B (activations): of one image · step: {made}")
+    totals.dim(console, f"macs and rows {of[0]}B (activations): of one image")
+    totals.steps(console, nets)
+    _more(console, nets, data)
+
+
+def _more(console: Console, nets: Sequence[dict[str, Any]], data: dict[str, Any]) -> None:
+    """What is asked for beside the tables."""
+    totals.budgets(console, nets)
     for net in nets:
-        totals.budgets(console, net)
+        totals.what_if(console, net, named=len(nets) > 1)
     totals.against(console, data.get("against"))
     if "plot" in data:
         console.print(f"picture  {data['plot']}", soft_wrap=True)
@@ -152,6 +156,6 @@ def field(layer: dict[str, Any]) -> str:
 
 
 def _widest(net: dict[str, Any]) -> str:
-    """The receptive field of the last layer that has one."""
-    known = [layer for layer in net["layers"] if layer["receptive_field"] is not None]
-    return field({**known[-1], "sees_enough": False}) if len(known) > 1 else "all"
+    """The receptive field of the last layer that has a local one beyond a single pixel."""
+    known = [layer for layer in net["layers"] if (layer["receptive_field"] or 1) > 1]
+    return field({**known[-1], "sees_enough": False}) if known else "all"

@@ -177,7 +177,8 @@ def _checked(memory: dict[str, Any]) -> str:
     predicted = f"predicted {megabytes(memory['predicted'])}"
     if memory["measured"] is None:
         return f"{predicted} · not measured: it takes a second step"
-    return f"{predicted} · measured {megabytes(memory['measured'])} · {memory['error']:+.2%}"
+    measured = f"measured {megabytes(memory['measured'])} · {100 * memory['error']:+.2f} %"
+    return f"{predicted} · {measured}"
 
 
 def _start(told: dict[str, Any]) -> str:

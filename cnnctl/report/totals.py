@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -61,11 +62,9 @@ def totals(console: Console, net: dict[str, Any]) -> None:
 def _step(console: Console, net: dict[str, Any]) -> None:
     """The peak of a training step, where it is, and what it is made of."""
     made = net["memory"]
-    images = _plural(made["batch_size"], "image")
-    times = f"{made['accumulate']} × " if made["accumulate"] > 1 else ""
-    console.print(Text(f"one training step of {times}{images}", style="bold underline"), end="")
-    layout = " · channels last" if made["channels_last"] else ""
-    console.print(f"  {made['precision']} · {made['optimizer']} · {made['accelerator']}{layout}")
+    images, *how = _setting(made)
+    console.print(Text(f"one training step of {images}", style="bold underline"), end="")
+    console.print(f"  {' · '.join(how)}")
     if made["peak"] is None:
         console.print(Text(f"not available: {made['reason']}", style="yellow"), soft_wrap=True)
         return
@@ -77,36 +76,59 @@ def _step(console: Console, net: dict[str, Any]) -> None:
         ("reached in", f"{where['phase']}{layer}, {where['op']}"),
         *((name.replace("_", " "), _both(size, of)) for name, size in made["at_peak"].items()),
         ("kept", f"{_both(kept, of)}  for the backward pass"),
-    ])  # fmt: skip
+    ], whole=("reached in",))  # fmt: skip
 
 
-def budgets(console: Console, net: dict[str, Any]) -> None:
+def steps(console: Console, nets: Sequence[dict[str, Any]]) -> None:
+    """How the steps of several nets are made, in one line where all are alike."""
+    made = [" · ".join(_setting(net["memory"])) for net in nets]
+    if len(set(made)) == 1:
+        dim(console, f"step: {made[0]}")
+    else:
+        for net, how in zip(nets, made, strict=True):
+            dim(console, f"step of {net['name']}: {how}")
+    for net in nets:
+        if net["memory"]["peak"] is None:
+            text = f"no step of {net['name']}: {net['memory']['reason']}"
+            console.print(Text(text, style="yellow"), soft_wrap=True)
+
+
+def _setting(made: dict[str, Any]) -> list[str]:
+    """32 images, 32-true, adam, cpu; 4 × 32 images where gradients of batches are added up."""
+    times = f"{made['accumulate']} × " if made["accumulate"] > 1 else ""
+    layout = ["channels last"] if made["channels_last"] else []
+    images = times + _plural(made["batch_size"], "image")
+    return [images, made["precision"], made["optimizer"], made["accelerator"], *layout]
+
+
+def budgets(console: Console, nets: Sequence[dict[str, Any]]) -> None:
     """The largest batch for each budget, where any is asked for."""
-    if "budget" not in net:
-        return
-    console.print()
     rows = [
         [
-            one["name"], *_largest(one), megabytes(one["reserve"]),
-            "fits" if one["fits"] else "does not fit",
+            net["name"], one["name"], *_largest(one), megabytes(one["reserve"]),
+            f"{one['wanted']} {'fits' if one['fits'] else 'does not fit'}",
         ]
-        for one in net["budget"]
+        for net in nets
+        for one in net.get("budget", ())
     ]  # fmt: skip
-    wanted = f"batch {net['budget'][0]['wanted']}"
-    head = ("budget", "largest batch", "its tensors", "reserve", wanted)
-    columns(console, head, rows, text=("budget", wanted))
-    if net["memory"]["accelerator"] == "gpu":
+    if not rows:
+        return
+    console.print()
+    head = ("net", "budget", "largest batch", "its tensors", "reserve", "batch")
+    own = slice(0 if len(nets) > 1 else 1, None)  # of one net the name is known
+    columns(console, head[own], [row[own] for row in rows], text=("net", "budget", "batch"),
+            gives=head[own][:1])  # fmt: skip
+    if any(net["memory"]["accelerator"] == "gpu" for net in nets):
         dim(console, "reserve: context and fragments, estimated and not calibrated on a GPU")
 
 
 def _largest(fit: dict[str, Any]) -> tuple[str, str]:
     """A batch and its tensors, if any batch fits."""
-    return (
-        (count(fit["batch_size"]), megabytes(fit["peak"])) if fit["batch_size"] else ("none", "–")
-    )
+    largest = fit["batch_size"]
+    return (count(largest), megabytes(fit["peak"])) if largest else ("none", "–")
 
 
-def what_if(console: Console, net: dict[str, Any]) -> None:
+def what_if(console: Console, net: dict[str, Any], *, named: bool) -> None:
     """The peak of a step made otherwise, where it is asked for."""
     if "what_if" not in net:
         return
@@ -117,6 +139,8 @@ def what_if(console: Console, net: dict[str, Any]) -> None:
     for one in net["what_if"]:
         cells = peaks.setdefault((one["precision"], one["optimizer"]), [])
         cells.append(scaled(one["peak"], of, 0))
+    if named:
+        console.print(Text(net["name"], style="bold underline"))
     head = ("precision", "optimizer", *(f"batch {batch}" for batch in batches))
     rows = [[*made, *cells] for made, cells in peaks.items()]
     columns(console, head, rows, text=("precision", "optimizer"))
@@ -129,22 +153,21 @@ def against(console: Console, rows: list[dict[str, Any]] | None) -> None:
         return
     console.print()
     if not rows:
-        console.print("no published figures of this net are known here")
+        console.print("no published figures are known here")
         return
     cells = [
         [
-            row["net"],
-            row["what"],
-            row["printed"],
+            row["net"], row["what"], row["printed"],
             "n/a" if row["computed"] is None else count(row["computed"]),
-            "n/a" if row["deviation"] is None else f"{row['deviation']:+.1%}",
+            "n/a" if row["deviation"] is None else f"{100 * row['deviation']:+.1f} %",
             row["source"],
         ]
         for row in rows
-    ]
+    ]  # fmt: skip
     head = ("net", "figure", "published", "computed", "deviation", "source")
-    columns(console, head, cells, text=("net", "figure", "source"), gives=("source",),
-            drops=("net",))  # fmt: skip
+    own = slice(0 if len({row["net"] for row in rows}) > 1 else 1, None)
+    columns(console, head[own], [row[own] for row in cells], text=("net", "figure", "source"),
+            gives=("source", "figure"))  # fmt: skip
 
 
 def notes(console: Console, net: dict[str, Any], *, folded: bool) -> None:
@@ -153,10 +176,9 @@ def notes(console: Console, net: dict[str, Any], *, folded: bool) -> None:
     conventions = net["totals"]["conventions"]
     rows, slides = conventions["rows"], conventions["slides"]
     console.print()
-    what, made = f"values, {unit(rows['bytes'])}B", conventions[convention]
-    if made["values"] is None:
-        what, made = f"kept {unit(rows['bytes'])}B", conventions["saved"]
-    dim(console, f"{what}: {made['meaning']} (memory={convention})")
+    meaning = f"{conventions[convention]['meaning']} (memory={convention})"
+    of_batch = conventions[convention]["values"] is None
+    dim(console, meaning if of_batch else f"values, {unit(rows['bytes'])}B: {meaning}")
     star = "; *: the window sees nothing new" if any(x["sees_enough"] for x in layers) else ""
     dim(console, f"field: pixels that one value sees, all: the whole image{star}")
     if folded:

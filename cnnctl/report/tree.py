@@ -58,7 +58,8 @@ def grow(layers: Sequence[Layer], *, silent: bool) -> list[Node]:
     """
     root, before = Node(""), Node("")
     for layer in layers:
-        if layer["kind"] == "silent" and not layer["params"] and not silent and before.layer:
+        costs = layer["params"] or layer["macs"]
+        if layer["kind"] == "silent" and not costs and not silent and before.layer:
             for key in ADDED:
                 before.layer[key] = _sum(before.layer[key], layer[key])
             continue

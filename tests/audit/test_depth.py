@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear
 from zoo import on_meta, spec
 
+from cnnctl.audit.depth import Paths
 from cnnctl.audit.forward import forward
+from cnnctl.audit.ghost import ghost
 
 
 def depth(name: str, **changes) -> int:
@@ -156,3 +160,12 @@ class Dead(nn.Module):
 
 def test_layers_that_are_not_called_do_not_count() -> None:
     assert of(Dead(), 1, 1, 3) == 1
+
+
+def test_a_tensor_that_has_the_number_of_a_dead_one_begins_anew() -> None:
+    with ghost(nn.Linear(2, 2), "eval") as double:
+        paths = Paths(double)
+        one, other = torch.empty(3), torch.empty(3)
+        paths.depths[id(one)] = (weakref.ref(one), 7)
+        paths.depths[id(other)] = (weakref.ref(one), 7)
+        assert (paths._depth(one), paths._depth(other)) == (7, 0)

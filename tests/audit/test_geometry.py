@@ -135,7 +135,7 @@ def test_numbers_activations_and_views_make_no_layer(call) -> None:
 
 
 def test_the_kind_that_tells_most_about_a_layer_ranks_highest() -> None:
-    order = ["silent", "other", "join", "resize", "norm", "pool", "dense", "conv"]
+    order = ["silent", "join", "resize", "norm", "pool", "dense", "conv"]
     assert sorted(RANK, key=RANK.__getitem__) == order
     assert set(geometry.KINDS.values()) <= set(order)
 

@@ -72,9 +72,8 @@ def test_lenet5_is_told_layer_by_layer() -> None:
 
 
 NETS = (
-    "lenet5", "lenet5_1998", "mlp", "alexnet", "vgg16", "nin_cifar", "googlenet", "inception_v3",
-    "resnet50", "resnext50_32x4d", "densenet121", "mobilenet_v2", "shufflenet_v2_x1_0", "xception",
-    "efficientnet_b0", "neocognitron",
+    "lenet5", "lenet5_1998", "mlp", "alexnet", "vgg16", "nin_cifar", "googlenet", "neocognitron",
+    "resnext50_32x4d", "mobilenet_v2", "shufflenet_v2_x1_0", "efficientnet_b0",
 )  # fmt: skip
 
 

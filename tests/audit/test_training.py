@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from audited import chain, layer, subject, told
 from torch import nn
 
-from cnnctl.audit.document import Subject
+from cnnctl.audit.budget import MOMENTUM
+from cnnctl.audit.document import Subject, audit
+from cnnctl.audit.step import Setting
 
 
 @pytest.mark.parametrize("name", ["alexnet", "densenet121", "lenet5", "neocognitron", "vgg16"])
@@ -125,3 +129,13 @@ def test_each_call_keeps_its_own_bytes() -> None:
     kept = [(one["name"], one["call"], one["kept_bytes"]) for one in net["layers"] if one["call"]]
     assert kept == [("a", 1, 2 * 4 * 3 * 4)]
     assert layer(net, "a")["kept_bytes"] == 2 * 4 * 2 * 16
+
+
+def test_parts_of_the_peak_that_are_empty_are_left_out() -> None:
+    net = subject("perceptron")
+    plain = Setting(2, replace(MOMENTUM, momentum=0))
+    made = audit(net, plain, "rows")["memory"]
+    assert made["optimizer_state"] == 0
+    assert "optimizer_state" not in made["at_peak"]
+    assert "optimizer_state" in told(net)["memory"]["at_peak"]
+    assert min(made["at_peak"].values()) > 0

@@ -54,7 +54,7 @@ CASES = [(rule, how) for rule in RULES for how in LOOPS if how != "fused" or rul
 def told(value: Any) -> str:
     if isinstance(value, str):
         return value
-    own = {"weight_decay", "momentum", "nesterov", "centered"}
+    own = ("weight_decay", "momentum", "nesterov", "centered")
     return "-".join([value.name, *(key for key in own if getattr(value, key, 0))])
 
 

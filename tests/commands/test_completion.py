@@ -91,7 +91,7 @@ def test_a_real_shell_completes_verbs_groups_options_keys_and_files(terminal: Sc
 @pytest.mark.parametrize(
     ("before", "current", "found"),
     [
-        ([], "", ["completion", "evaluate", "list", "show", "train"]),
+        ([], "", ["audit", "completion", "conv", "evaluate", "list", "show", "train"]),
         ([], "tr", ["train"]),
         (["trian"], "", []),
         (["train"], "--d", ["--debug", "--dry-run"]),
@@ -142,13 +142,13 @@ def test_keys_come_from_the_cache_until_a_configuration_file_changes(
     option.parent.mkdir(parents=True)
     option.write_text("name: sgd\n")
     candidates(["train"], "seed")
-    cache = Path.home() / ".cache" / "cnnctl" / "keys.json"
+    cache = Path.home() / ".cache" / "cnnctl" / "keys_train.json"
     kept = json.loads(cache.read_text())
     assert "optimizer.lr" in kept["keys"]
-    assert [file.name for file in cache.parent.iterdir()] == ["keys.json"]
+    assert [file.name for file in cache.parent.iterdir()] == ["keys_train.json"]
     composed: list[list[str]] = []
     monkeypatch.setattr(
-        keys, "_composed_keys", lambda overrides: composed.append(overrides) or ["new.key"]
+        keys, "_composed_keys", lambda overrides, _root: composed.append(overrides) or ["new.key"]
     )
     assert candidates(["train"], "optimizer.l") == ["optimizer.lr="]
     assert composed == []
@@ -162,7 +162,7 @@ def test_keys_come_from_the_cache_until_a_configuration_file_changes(
 
 @pytest.mark.parametrize("text", ["", "not json", "[]", '{"stamp": 1}'])
 def test_a_damaged_cache_is_written_anew(text: str) -> None:
-    cache = Path.home() / ".cache" / "cnnctl" / "keys.json"
+    cache = Path.home() / ".cache" / "cnnctl" / "keys_train.json"
     cache.parent.mkdir(parents=True)
     cache.write_text(text)
     assert candidates(["train"], "optimizer.l") == ["optimizer.lr="]
@@ -180,7 +180,7 @@ def test_keys_are_completed_where_no_cache_can_be_kept(monkeypatch: pytest.Monke
     [
         ("cnnctl tr", ["train"]),
         ("cnnctl  train   --dry", ["--dry-run"]),
-        ("cnnctl", ["completion", "evaluate", "list", "show", "train"]),
+        ("cnnctl", ["audit", "completion", "conv", "evaluate", "list", "show", "train"]),
     ],
 )
 def test_the_scripts_get_one_candidate_a_line(

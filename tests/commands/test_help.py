@@ -6,7 +6,7 @@ import pytest
 
 from cnnctl.commands import COMMON, VERBS
 from cnnctl.commands import help as pages
-from cnnctl.config import paths, schema
+from cnnctl.config import audit, paths, schema
 
 
 @pytest.mark.parametrize("name", VERBS)
@@ -70,6 +70,43 @@ def test_every_key_is_named_with_type_meaning_and_limits(cnnctl) -> None:
         assert lines in keys
     assert "groups:" not in cnnctl("evaluate", "--help").out
     assert "  split       which images [one of train, val, test]\n" in cnnctl("evaluate", "-h").out
+
+
+def test_an_audit_names_the_groups_that_it_composes_and_no_other(cnnctl) -> None:
+    lines = cnnctl("audit", "--help").out.splitlines()
+    rows = lines[lines.index("groups:") + 1 : lines.index("keys:") - 1]
+    nets = len(paths.config_files()["model"])
+    assert [row.split(maxsplit=1) for row in rows] == [
+        ["model", f"{nets} models, see: cnnctl list models"],
+        ["data", "digits, folder"],
+        ["optimizer", "adam, adamw, rmsprop, sgd"],
+    ]
+
+
+def test_an_audit_names_its_own_keys_first_and_each_of_them(cnnctl) -> None:
+    _, _, keys = cnnctl("audit", "--help").out.partition("\nkeys:\n")
+    named = [line.split()[0] for line in keys.splitlines() if line[2:3].strip()]
+    own = [field.name for field in dataclasses.fields(audit.Audit)]
+    assert own[-3:] == list(audit.GROUPS)
+    assert named[: len(own) - 3] == own[:-3]
+    assert named[len(own) - 3] == "model.…"
+    for line in (
+        "  budget                     memories to fit into: 3GB,24GB [a list of texts or null]\n",
+        "  memory                     what the memory columns count [one of rows, slides, outputs,",
+        "  data.root                  folder: the folder that holds train/",
+        "  optimizer.momentum         sgd: momentum [a number, at least 0, below 1]\n",
+    ):
+        assert line in keys
+    for field in dataclasses.fields(schema.Data):
+        assert keys.count(f"  data.{field.name} ") == (field.name != "name")
+
+
+def test_a_verb_without_a_configuration_has_neither_groups_nor_keys(cnnctl) -> None:
+    for verb in set(VERBS) - set(pages.COMPOSES):
+        tables = cnnctl(verb, "--help").out.partition("\nflags:\n")[2]
+        assert "groups:" not in tables
+        assert "keys:" not in tables
+    assert set(pages.COMPOSES) == {"train", "show", "evaluate", "audit"}
 
 
 @pytest.mark.parametrize("verb", VERBS)

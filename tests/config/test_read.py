@@ -13,6 +13,7 @@ from cnnctl.config.schema import key, section
 LEVELS = "must be one of low, high"
 PAIR = "a list of 2 numbers"
 SHAPES = "must be one of dot, square"
+DOT = "(did you mean 'dot'?)"
 Level = Literal["low", "high"]
 
 
@@ -39,6 +40,7 @@ class Outer:
     maybe: float | None = key("perhaps", above=0)
     inner: Inner = field(metadata={"help": "a section"})
     shape: Shape = section("one of several", {"dot": Shape, "square": Square})
+    spare: Shape | None = section("one or none", {"dot": Shape, "square": Square})
     free: dict[str, Any] = field(metadata={"help": "any keys"})
 
 
@@ -49,6 +51,7 @@ def data(**changes: Any) -> dict[str, Any]:
         "maybe": None,
         "inner": {"rate": 0, "pair": [0, 1]},
         "shape": {"name": "square", "side": 2},
+        "spare": None,
         "free": {"a": 1},
         **changes,
     }
@@ -69,9 +72,25 @@ def test_a_dict_becomes_frozen_dataclasses() -> None:
         maybe=None,
         inner=Inner(rate=0.0, pair=(0.0, 1.0)),
         shape=Square(name="square", side=2.0),
+        spare=None,
         free={"a": 1},
     )
     assert isinstance(value.inner.rate, float)
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        (None, None),
+        ({"name": "dot"}, Shape(name="dot")),
+        ({"name": "square", "side": 3}, Square(name="square", side=3.0)),
+    ],
+)
+def test_a_section_that_may_be_left_out_is_null_or_a_variant(given, value) -> None:
+    outer, problems = read(Outer, data(spare=given))
+    assert problems == []
+    assert outer is not None
+    assert (type(outer.spare), outer.spare) == (type(value), value)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +119,13 @@ def test_a_dict_becomes_frozen_dataclasses() -> None:
         ({"shape": {"name": "dot", "side": 1}}, "shape.side", "unknown key '{}'"),
         ({"shape": {"name": "square"}}, "shape.side", "missing key '{}'"),
         ({"shape": "square"}, "shape", "{} must be a section, got 'square'"),
+        ({"shape": None}, "shape", "{} must be a section, got null"),
+        ({"spare": {}}, "spare.name", f"{{}} {SHAPES}, got null"),
+        ({"spare": {"name": "dto"}}, "spare.name", f"{{}} {SHAPES}, got 'dto' {DOT}"),
+        ({"spare": {"name": "square", "side": 0}}, "spare.side", "{} must be above 0, got 0"),
+        ({"spare": {"name": "dot", "side": 1}}, "spare.side", "unknown key '{}'"),
+        ({"spare": "dot"}, "spare", "{} must be a section or null, got 'dot'"),
+        ({"spare": 0}, "spare", "{} must be a section or null, got 0"),
         ({"free": [1]}, "free", "{} must be a section, got [1]"),
         ({"free": None}, "free", "{} must be a section, got null"),
     ],
@@ -126,7 +152,7 @@ def test_every_problem_is_named_with_its_place() -> None:
 def test_an_empty_dict_misses_every_key() -> None:
     _, problems = read(Outer, {})
     keys = [problem.key for problem in problems]
-    assert keys == ["count", "level", "maybe", "inner", "shape", "free"]
+    assert keys == ["count", "level", "maybe", "inner", "shape", "spare", "free"]
 
 
 @settings(max_examples=50, deadline=None)

@@ -25,6 +25,9 @@ PLAN: dict[str, Any] = {
         "accelerator": "cpu", "devices": 1, "num_nodes": 1, "precision": "32-true",
         "strategy": "auto", "name": "2 threads",
     },
+    "memory": {
+        "peak": 6_567_232, "at_peak": {"weights": 246_824, "activations": 2_082_600, "batch": 9},
+    },
 }  # fmt: skip
 TRAINED: dict[str, Any] = {
     "run": RUN, "weights_sha256": "4a3ec60205876d5d" * 4, "params": 61706, "epochs": 40,
@@ -32,6 +35,7 @@ TRAINED: dict[str, Any] = {
     "best": {"epoch": 37, "weights_sha256": "0" * 64},
     "val": {"top1": 0.98882, "top5": 1.0, "loss": 0.0432},
     "test": {"top1": 0.98607, "top5": 0.99972, "loss": 0.05581}, "seed": 0,
+    "memory": {"predicted": 6_567_232, "measured": 6_601_234, "error": -0.00515},
 }  # fmt: skip
 EVALUATED: dict[str, Any] = {
     "run": RUN, "checkpoint": f"{RUN}/checkpoints/best.ckpt", "split": "test", "n": 1500,
@@ -76,7 +80,7 @@ def test_each_view_looks_as_it_did(view: str, width: int, *, overwrite: bool) ->
 @pytest.mark.parametrize(
     ("view", "data", "expected"),
     [
-        ("plan", PLAN, 8),
+        ("plan", PLAN, 9),
         ("evaluated", EVALUATED, 3 + 1 + 4 + 1 + 2),
         ("listing", MODELS, 4),
         ("listing", {"data": [{"name": "d", "source": "s" * 200, "licence": "l" * 50}]}, 3),
@@ -130,6 +134,44 @@ def test_devices_are_named(changes: dict[str, Any], text: str) -> None:
     assert f"device     {text}" in lines("plan", plan)
 
 
+@pytest.mark.parametrize(
+    ("at_peak", "line"),
+    [
+        (
+            {"weights": 2_400_000, "optimizer_state": 3_600_000, "activations": 1},
+            "memory     a step will take 7 MB, 4 MB of it optimizer state",
+        ),
+        (
+            {"activations": 1_234_000_000},
+            "memory     a step will take 7 MB, 1.23 GB of it activations",
+        ),
+    ],
+)
+def test_a_plan_says_what_a_step_will_take_and_most_of_what(
+    at_peak: dict[str, int], line: str
+) -> None:
+    assert line in lines("plan", PLAN | {"memory": {"peak": 6_567_232, "at_peak": at_peak}})
+
+
+@pytest.mark.parametrize(
+    ("measured", "error", "line"),
+    [
+        (6_601_234, -0.00515, "memory   predicted 12 MB · measured 7 MB · -0.52 %"),
+        (6_601_234, 0.1, "memory   predicted 12 MB · measured 7 MB · +10.00 %"),
+        (None, None, "memory   predicted 12 MB · not measured: it takes a second step"),
+    ],
+)
+def test_a_run_says_how_far_off_the_prediction_was(
+    measured: int | None, error: float | None, line: str
+) -> None:
+    memory = {"predicted": 12_000_000, "measured": measured, "error": error}
+    assert line in lines("trained", TRAINED | {"memory": memory})
+
+
+def test_the_memory_of_the_process_is_another_figure() -> None:
+    assert "time     17.3 s · 3,726 images/s · process 800 MB" in lines("trained", TRAINED)
+
+
 def test_without_test_images_only_val_is_shown() -> None:
     shown = lines("trained", {**TRAINED, "test": None})
     assert [line.split()[0] for line in shown[:5] if line] == [
@@ -144,8 +186,8 @@ def test_the_top_5_error_needs_more_than_five_classes() -> None:
 
 def test_runs_of_a_multirun_and_their_plans_stand_below_each_other() -> None:
     shown = lines("several", {"runs": [TRAINED, PLAN]}, 80)
-    assert [number for number, line in enumerate(shown) if line == "─" * 80] == [0, 13]
-    assert shown[14].startswith("net        lenet5")
+    assert [number for number, line in enumerate(shown) if line == "─" * 80] == [0, 14]
+    assert shown[15].startswith("net        lenet5")
 
 
 @pytest.mark.parametrize(
@@ -171,8 +213,8 @@ def test_results_go_to_stdout_and_what_is_going_on_to_stderr(
 def test_every_view_that_a_command_names_exists() -> None:
     source = Path(console.__file__).parent.parent / "commands"
     text = "".join(file.read_text() for file in source.glob("*.py"))
-    named = {part.partition('"')[0] for part in text.split('Result("')[1:]}
-    assert named == set(console.VIEWS)
+    views = " ".join(re.findall(r"Result\(([^,]+),", text))
+    assert set(re.findall(r'"(\w+)"', views)) == set(console.VIEWS)
     assert json.dumps(VIEWS)
 
 

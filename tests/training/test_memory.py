@@ -67,7 +67,7 @@ def test_a_run_of_two_steps_shows_both_figures_and_the_error(train) -> None:
     assert result["memory"]["predicted"] == job.plan.memory["peak"]
     megabytes = f"{result['memory']['measured'] / 1e6:.0f} MB"
     assert f"memory predicted {megabytes} · measured {megabytes} · " in view(result)
-    assert f"{result['memory']['error']:+.2%} weights" in view(result)
+    assert f"{100 * result['memory']['error']:+.2f} % weights" in view(result)
 
 
 def test_a_run_of_one_step_measures_nothing_and_says_so(train) -> None:
