@@ -68,7 +68,8 @@ def test_the_document_of_a_run(cnnctl) -> None:
     )
     lines = outcome.err.splitlines()
     assert [line.split()[0] for line in lines] == [
-        "net", "data", "steps", "augment", "optimizer", "device", "memory", "seed", "run", "epoch", "epoch",
+        "net", "data", "steps", "augment", "optimizer", "device", "memory", "seed", "run",
+        "epoch", "epoch",
     ]  # fmt: skip
     assert lines[-2].startswith("epoch 1/2  step 20  loss ")
 
