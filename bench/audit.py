@@ -4,8 +4,10 @@
 
 Each side builds torchvision's resnet152 and analyses it as its users do, in a fresh process, and
 all take turns. Measured inside, once torch, torchvision and the tool are imported: seconds, and
-the peak of resident memory over that of the imports. Then `cnnctl audit vgg16` is timed beside
-`import torch`, and `cnnctl audit --all` once. Exits with 1 if a promise is not kept.
+the peak of resident memory over that of the imports. Each has one thread: two that wait for
+each other on a busy machine make the others ten times slower, and on an idle one hardly faster.
+Then `cnnctl audit vgg16` is timed beside `import torch`, and `cnnctl audit --all` once. Exits
+with 1 if a promise is not kept.
 """
 
 from __future__ import annotations
@@ -158,11 +160,13 @@ class Told(NamedTuple):
     text: str
 
 
-def told_by(command: list[str]) -> Told:
-    """Run a command."""
+def told_by(command: list[str], **env: str) -> Told:
+    """Run a command, with `env` added to the environment."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, **env}
+    )
     wall = time.perf_counter() - began
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode != 0:
@@ -173,7 +177,7 @@ def told_by(command: list[str]) -> Told:
 
 def cost_of(side: str) -> Cost:
     """The cost of one side in a process of its own."""
-    told = told_by([sys.executable, __file__, "--side", side])
+    told = told_by([sys.executable, __file__, "--side", side], OMP_NUM_THREADS="1")
     return Cost(*json.loads(told.text.splitlines()[-1]))
 
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import audits
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from cnnctl.report import console
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 COMPARED = ["vgg16", "googlenet", "resnet50", "lenet5", "perceptron"]
-SHAPES = ["googlenet", "densenet121", "mobilenet_v2", "efficientnet_b0", "shufflenet_v1"]
+WIDE = ["googlenet", "mobilenet_v2", "efficientnet_b0"]
 EXACT = {"values": "activations", "params": "params", "weights": "weights"}
 ROUNDED = {"MB": ("bytes", 0.01), "kept MB": ("kept_bytes", 0.1), "M macs": ("macs", 0.1)}
 
@@ -42,9 +43,8 @@ def cell(head: str, row: str, name: str) -> str:
     return re.split("  +", row[:end])[-1] if row[end - 1 : end].strip() else ""
 
 
-def numbers(data: dict[str, Any], name: str, width: int = 160) -> list[float]:
+def numbers(head: str, rows: list[str], name: str) -> list[float]:
     """The numbers of a column, each as often as its row stands for equal blocks."""
-    head, rows = table(data, width)
     found, times = [], 1
     for row in rows:
         if row[0] not in "├│└ ":
@@ -74,13 +74,14 @@ def compare(name: str, lines: list[str], *, renew: bool) -> None:
 
 
 @pytest.mark.parametrize("detail", ["blocks", "layers", "all"])
-@pytest.mark.parametrize("name", ["vgg16", "resnet18", "resnet50", "googlenet", "mobilenet_v2"])
+@pytest.mark.parametrize("name", ["vgg16", "resnet50", "mobilenet_v2"])
 def test_the_rows_that_are_shown_add_up_to_the_totals(name: str, detail: str) -> None:
     made = audits.of(name)
+    shown = table(asked(made, detail=detail))
     for head, key in EXACT.items():
-        assert sum(numbers(asked(made, detail=detail), head)) == made["totals"][key]
+        assert sum(numbers(*shown, head)) == made["totals"][key]
     for head, (key, least) in ROUNDED.items():
-        found = numbers(asked(made, detail=detail), head)
+        found = numbers(*shown, head)
         total = sum(layer[key] for layer in made["layers"]) / 1e6
         assert sum(found) == pytest.approx(total, abs=least / 2 * len(found))
 
@@ -122,25 +123,21 @@ def test_the_figures_of_vgg16_are_those_that_the_lectures_print() -> None:
 
 @pytest.mark.parametrize("width", [80, 120])
 @pytest.mark.parametrize("detail", ["blocks", "layers", "all"])
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", WIDE)
 def test_no_row_of_a_table_is_wrapped_or_cut(name: str, detail: str, width: int) -> None:
     data = asked(audits.of(name), detail=detail)
     _, rows = table(data, width)
     _, wide = table(data, 400)
-    assert [row.split()[-3] for row in rows] is not None
-    assert len(rows) == len(wide)
     assert max(map(cell_len, rows)) <= width
     names = [re.split("  +", row)[0] for row in wide]
-    assert [row.startswith(name) for row, name in zip(rows, names, strict=True)] == [True] * len(
-        rows
-    )
+    assert [re.split("  +", row)[0] for row in rows] == names
 
 
 @pytest.mark.parametrize(
     ("width", "names"),
     [
         (160, "layer kernel output values MB kept MB params weights M macs field jump share"),
-        (110, "layer kernel output values MB kept MB params weights M macs field"),
+        (104, "layer kernel output values MB kept MB params weights M macs field"),
         (80, "layer kernel output MB params M macs field"),
         (64, "layer output MB params M macs field"),
     ],
@@ -153,43 +150,6 @@ def test_a_narrow_terminal_loses_columns_and_the_kernel_last(width: int, names: 
 def test_blocks_as_rows_lose_the_kernel_first() -> None:
     head, rows = table(asked(audits.of("resnet18"), detail="blocks"), 80)
     assert " ".join(head.split()) == "layer output values MB params M macs field"
-    assert rows[4].split("  ") == [
-        "conv2_1 … conv2_2 ×2", "  64×56×56", "401,408", "1.61", "   73,984", " 231.2", "27–43",
+    assert re.split("  +", rows[4]) == [
+        "conv2_1 … conv2_2 ×2", "64×56×56", "401,408", "1.61", "73,984", "231.2", "27–43",
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("changes", "text"),
-    [
-        ({}, "3×3 p1"),
-        ({"padding": [0, 0]}, "3×3"),
-        ({"kernel": [7, 7], "stride": [2, 2], "padding": [3, 3]}, "7×7 /2 p3"),
-        ({"kernel": [1, 7], "padding": [0, 3]}, "1×7 p0×3"),
-        ({"stride": [2, 1], "padding": [0, 0]}, "3×3 /2×1"),
-        ({"dilation": [2, 2], "padding": [2, 2]}, "3×3 p2 d2"),
-        ({"groups": 32}, "3×3 p1 g32"),
-        ({"transposed": True, "stride": [2, 2]}, "3×3 /2 p1 up"),
-        ({"kernel": None}, ""),
-    ],
-)
-def test_a_kernel_is_told_with_what_is_not_usual(changes: dict[str, Any], text: str) -> None:
-    assert audit.kernel(layer("conv", **changes)) == text
-
-
-def test_a_layer_without_a_window_has_no_kernel() -> None:
-    assert audit.kernel(layer("fc", "dense")) == ""
-
-
-@pytest.mark.parametrize(
-    ("changes", "text"),
-    [
-        ({"receptive_field": 212}, "212"),
-        ({"receptive_field": 212, "sees_enough": True}, "212*"),
-        ({"receptive_field": 7, "receptive_field_by_axis": [1, 7]}, "1×7"),
-        ({"receptive_field": 7, "sees_all": True}, "7+all"),
-        ({"receptive_field": None, "sees_all": True}, "all"),
-        ({"receptive_field": None, "sees_all": None}, "n/a"),
-    ],
-)
-def test_a_field_is_pixels_or_the_whole_image(changes: dict[str, Any], text: str) -> None:
-    assert audit.field(layer("conv", **changes)) == text
