@@ -37,6 +37,7 @@ def masked(text: str) -> str:
     text = re.sub(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_(\w+?)_(\w+?)_[0-9a-f]{4}", r"RUN_\1_\2", text)
     text = re.sub(r"sha256 [0-9a-f]+", "sha256 #", text).replace(" thread)", " threads)")
     text = re.sub(r"\d[\d,.:]*", "#", text)
+    text = text.replace("time # s", "time #")  # a minute and more is 0:01:02
     return re.sub(r"[ ─]+", " ", text)
 
 

@@ -51,6 +51,8 @@ class Axis(NamedTuple):
 
     def joined(self, other: Axis) -> Axis | None:
         """What sees both, as a sum or a concatenation does; None if their jumps differ."""
+        if self == other:
+            return self
         if self.jump != other.jump:
             return None
         period = lcm(len(self.seen), len(other.seen))
@@ -75,6 +77,10 @@ def _least(stride: Fraction, period: int) -> int:
 
 def slide(axis: Axis, kernel: int, stride: int, padding: int, dilation: int = 1) -> Axis:
     """A convolution or a pool."""
+    if len(axis.seen) == 1:  # the usual case, without a list of taps
+        (first, last), step = axis.seen[0], axis.advance
+        more = (kernel - 1) * dilation - padding
+        return Axis(((first - padding * step, last + more * step),), stride * step)
     return axis.gather(
         stride, lambda i: [i * stride - padding + tap * dilation for tap in range(kernel)]
     )

@@ -18,6 +18,7 @@ from torch.func import functional_call
 
 from cnnctl.config.schema import Precision
 from cnnctl.nets import meta
+from cnnctl.nets.net import Net
 
 aten: Any = torch.ops.aten
 TRUE: dict[str, torch.dtype] = {
@@ -102,7 +103,9 @@ def ghost(
     device = "cpu" if fake else "meta"
     try:
         net.train(mode == "train")
-        with _same_chance(), _fakes(wanted=fake), torch.device(device):
+        # The zoo's nets name the device of what they make, and asking at every call takes time.
+        default = nullcontext() if isinstance(net, Net) else torch.device(device)
+        with _same_chance(), _fakes(wanted=fake), default:
             yield Ghost(net, precision, device)
     finally:
         for module, training in modes:

@@ -46,9 +46,10 @@ class Setting:
 class Memory:
     """Bytes of a training step.
 
-    `weights` (with buffers), `gradients` and `optimizer_state` are whole; `activations` is what
-    the forward pass keeps for the backward pass. `parts` says of what the peak consists, and
-    phase, layer and op where it is.
+    `weights` (with buffers), `gradients` and `optimizer_state` are whole; `batch` are the images,
+    `activations` what the forward pass keeps for the backward pass. `parts` says of what the peak
+    consists (labels are with the batch, and on a CPU `workspace` is what a kernel takes for
+    itself), phase, layer and op where it is; in the update op is the rule.
     """
 
     setting: Setting
@@ -154,7 +155,9 @@ def _labels(outputs: Any, trace: Trace) -> Tensor:
     assert trace.live is not None
     made, trace.made = trace.made, ""
     logits = _first(outputs)
-    labels = torch.zeros(logits.shape[0], *logits.shape[2:], dtype=torch.int64)
+    labels = torch.zeros(
+        logits.shape[0], *logits.shape[2:], dtype=torch.int64, device=logits.device
+    )
     trace.made = made
     trace.live.hold("batch", trace.live.rounded(labels.nbytes))
     return labels

@@ -76,7 +76,7 @@ def _keys(cls: type) -> str:
 
 def _shared(hint: typing.Any) -> type:
     """What all variants of a section have: Data of Data, or of Data | None."""
-    return next(one for one in typing.get_args(hint) or (hint,) if one is not type(None))
+    return (*typing.get_args(hint), hint)[0]
 
 
 def _section(prefix: str, cls: type, without: set[str], of: str = "") -> list[tuple[str, str]]:

@@ -32,8 +32,8 @@ FILLS: dict[str, Fill] = {
 
 def initialise(net: nn.Module, rule: Init) -> None:
     """Fill the weights of every convolution and dense layer of `net`; `torch` leaves them."""
-    if rule == "torch":
-        return
+    if rule == "torch" or any(parameter.is_meta for parameter in net.parameters()):
+        return  # on meta there is nothing to fill
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             # ten classes instead of a thousand must not make the last layer ten times as loud

@@ -43,7 +43,7 @@ class Odd(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         chance = random.gauss(0, 1) + np.random.rand()  # noqa: NPY002 - as old code does
-        value = self.first(image) * chance + torch.rand(4, 1, 1).to(image)
+        value = self.first(image) * chance + torch.rand(4, 1, 1, device="cpu").to(image)
         value = self.tied(self.frozen(value)) * self.scale + self.shift
         if self.fails:
             raise ValueError(self.fails)

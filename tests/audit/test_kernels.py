@@ -87,6 +87,7 @@ PLAIN = {
     "narrow": (8, (6, 16), 32, 5),
     "odd": (8, (20, 50), 32, 3),
     "usual": (8, (64, 64), 28, 3, 1, 1),
+    "deep": (8, (256, 256), 7, 3, 1, 1),
     "many": (16, (64, 128), 28, 1),
     "apart": (8, (64, 64), 40, 3, 2, 1),
     "even": (8, (64, 32), 40, 2, 2),
@@ -139,7 +140,7 @@ def test_in_channels_last_only_weights_are_copied(numbers, transposed) -> None:
 @pytest.mark.skipif(
     not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="this processor has no bfloat16"
 )
-@pytest.mark.parametrize("name", ["usual", "apart", "even", "depthwise", "many"])
+@pytest.mark.parametrize("name", ["usual", "deep", "apart", "even", "depthwise", "many"])
 def test_copies_of_16_bit_numbers_are_told_but_for_tiles(name) -> None:
     args = convolution(64, *PLAIN[name][1:], kind=BF16)
     near(FORWARD, args, 0.1)

@@ -206,6 +206,7 @@ def test_tied_weights_count_where_they_are_used_first() -> None:
     assert told(seen.walk.rows, "name", "params", "weights") == [
         ("first", 72, 64), ("second", 8, 0),
     ]  # fmt: skip
+    assert seen.walk.used == {"first.weight", "first.bias", "second.bias"}
     assert seen.unused == {}
 
 

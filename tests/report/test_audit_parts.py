@@ -142,6 +142,8 @@ def test_what_is_asked_for_beside_the_table_is_shown_for_one_net_and_for_several
     more = {"against": [], "plot": "a folder/nets.png"}
     for data in (asked(made) | more, asked(made, made) | more):
         lines = shown(data)
+        before = [lines[n - 1] for n, line in enumerate(lines) if line.startswith("precision ")]
+        assert before == ([""] if len(data["nets"]) == 1 else ["tiny", "tiny"])
         assert "kB at the peak of a training step" in lines
         assert "no published figures are known here" in lines
         assert "picture  a folder/nets.png" in lines
