@@ -3,8 +3,8 @@
 oneDNN computes most of them on copies: channels lie in blocks as wide as a vector register,
 filled up with zeros, or beside each other in rows; results are copied back. torch's own kernels
 unfold images into columns. Counted is what grows with the batch or with the weights, as torch's
-profiler shows it (torch 2.15, AVX2 and AVX-512); some kB a thread, and the tiles of 16-bit
-types, are not.
+profiler shows it (torch 2.15 with AVX2, AVX-512 and AMX); some kB a thread, and with 16-bit types
+some tiles, are not.
 """
 
 from __future__ import annotations
@@ -74,9 +74,10 @@ class Convolution:
     def rows(self, *, apart: bool) -> bool:
         """Whether oneDNN has the channels of a place in a row.
 
-        It does so with 16-bit types, and where a stride moves places `apart`.
+        It does so where a stride moves places `apart`, and with 16-bit types where the processor
+        multiplies them in tiles.
         """
-        wanted = self.image.itemsize < FLOAT or (apart and max(self.stride) > 1)
+        wanted = (self.image.itemsize < FLOAT and tiles()) or (apart and max(self.stride) > 1)
         return wanted and (self.groups == 1 or min(self.channels) > NARROW)
 
 
@@ -133,6 +134,12 @@ def own_kernel(made: Convolution) -> str:
 def block() -> int:
     """Floats in a vector register."""
     return 16 if torch.backends.cpu.get_cpu_capability().startswith("AVX512") else 8
+
+
+@cache
+def tiles() -> bool:
+    """Whether the processor multiplies 16-bit numbers in tiles (AMX)."""
+    return torch.cpu._is_amx_tile_supported()  # noqa: SLF001 - there is no public name
 
 
 def _slow_backward(made: Convolution, slow: str, images: int, *, to_weight: bool) -> int:

@@ -172,3 +172,11 @@ def test_a_block_is_as_wide_as_a_register(monkeypatch, capability, floats) -> No
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     assert kernels.block() == floats
     kernels.block.cache_clear()
+
+
+def test_16_bit_numbers_are_in_rows_where_they_are_multiplied_in_tiles(monkeypatch) -> None:
+    args = convolution(8, (64, 64), 28, 3, 1, 1, kind=BF16)
+    made = Convolution(*args[:2], aten.convolution(*args), *args[3:])
+    for tiles in (True, False):
+        monkeypatch.setattr(kernels, "tiles", lambda tiles=tiles: tiles)
+        assert made.rows(apart=False) == made.rows(apart=True) == tiles
