@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnctl import nets, runs, weights
-from cnnctl.config import schema
+from cnnctl.config.images import Data
 from cnnctl.errors import CheckpointError
 from cnnctl.nets import hub, twins
 from cnnctl.nets.spec import Spec
@@ -51,7 +51,7 @@ class Start:
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
 
-    def expects(self, data: schema.Data) -> list[str]:
+    def expects(self, data: Data) -> list[str]:
         """The overrides that normalise the images of `data` as those of the source were."""
         wanted = {"mean": self.mean, "std": self.std}
         return [
@@ -60,7 +60,7 @@ class Start:
             if value is not None and value != getattr(data, name)
         ]
 
-    def document(self, data: schema.Data) -> dict[str, Any]:
+    def document(self, data: Data) -> dict[str, Any]:
         """As plan.json and result.json hold it, for a training on `data`."""
         return {
             "source": self.source,

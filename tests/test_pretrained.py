@@ -11,13 +11,13 @@ from torch import Tensor
 from zoo import build, spec
 
 from cnnctl import pretrained
-from cnnctl.config import schema
+from cnnctl.config.images import Digits
 from cnnctl.errors import CheckpointError, RunError
 from cnnctl.nets import twins
 from cnnctl.pretrained import Start
 
 SHAPE = (3, 64, 64)
-DATA = schema.Digits(
+DATA = Digits(
     name="digits", source="", licence="", size=64, channels=3, mean=(0.485, 0.456, 0.406),
     std=(0.5, 0.5, 0.5), batch_size=1, workers=0, val_fraction=0.1, test_fraction=0.1,
     split_seed=0, on_error="fail",

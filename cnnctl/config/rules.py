@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cnnctl.config import schema
+from cnnctl.config.images import Data, Digits, Folder
 from cnnctl.errors import Problem
 
 
@@ -26,16 +27,16 @@ def broken(parts: Mapping[str, Any]) -> list[Problem]:
     return problems
 
 
-def _data(data: schema.Data) -> Iterator[Problem]:
+def _data(data: Data) -> Iterator[Problem]:
     for name in ("mean", "std"):
         given = getattr(data, name)
         if len(given) != data.channels:
             text = f"data.{name} must have one number per channel, got {list(given)}"
             yield Problem(text, f"data.channels is {data.channels}", f"data.{name}")
-    if isinstance(data, schema.Digits) and data.val_fraction + data.test_fraction >= 1:
+    if isinstance(data, Digits) and data.val_fraction + data.test_fraction >= 1:
         text = "data.val_fraction and data.test_fraction leave nothing to train on"
         yield Problem(text, "their sum must be below 1", "data.val_fraction")
-    if isinstance(data, schema.Folder) and data.on_error == "skip" and not data.verify:
+    if isinstance(data, Folder) and data.on_error == "skip" and not data.verify:
         text = "data.on_error=skip has no effect with data.verify=false"
         yield Problem(text, "set data.verify=true", "data.on_error")
 

@@ -12,63 +12,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from cnnctl.config.duration import Duration
-
-
-def key(text: str, **limits: float) -> Any:
-    """A field with its help text; limits are `min`, `max`, `above` and `below`."""
-    return field(metadata={"help": text, **limits})
-
-
-def section(text: str, variants: dict[str, type]) -> Any:
-    """A section whose keys depend on its `name`."""
-    return field(metadata={"help": text, "variants": variants})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Data:
-    """What every data set has."""
-
-    name: str = key("data set")
-    source: str = key("where the images come from")
-    licence: str = key("under which licence")
-    size: int = key("images are resized to size x size pixels", min=1)
-    channels: Literal[1, 3] = key("1 for grey, 3 for colour")
-    mean: tuple[float, ...] = key("subtracted per channel, images in 0..1")
-    std: tuple[float, ...] = key("divided by per channel, images in 0..1", above=0)
-    batch_size: int = key("images per device and step", min=1)
-    workers: int = key("loader processes per device; 0 loads in the main process", min=0)
-    val_fraction: float = key("share of the images kept for validation", above=0, below=1)
-    split_seed: int = key("fixes who goes into which split", min=0)
-    on_error: Literal["fail", "skip"] = key("what to do with an image that cannot be read")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Digits(Data):
-    """Handwritten digits, shipped inside the package."""
-
-    test_fraction: float = key("share of the images kept for the test", above=0, below=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Folder(Data):
-    """A folder of images, root/train/<class>/*, root/val, root/test."""
-
-    root: str = key("the folder that holds train/, and val/ and test/ if there are any")
-    verify: bool = key("decode every image once before training")
-
-
-DATA: dict[str, type[Data]] = {"digits": Digits, "folder": Folder}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Augment:
-    """Random changes of a training image; 0, null and [0, 0] switch one off."""
-
-    name: str = key("name of the augmentation")
-    crop: tuple[float, float] | None = key("area of a random crop, resized to size", above=0, max=1)
-    shift: int = key("random shift by up to this many pixels in x and y", min=0)
-    flip: float = key("probability of a left-right flip", min=0, max=1)
-    rotate: float = key("random rotation by up to this many degrees", min=0, max=180)
+from cnnctl.config.fields import key, section
+from cnnctl.config.images import DATA, Augment, Data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +136,8 @@ class Trainer:
     max_steps: int | None = key("stop after this many optimizer steps", min=1)
     clip: float | None = key("largest norm of the gradient", above=0)
     accumulate: int = key("batches whose gradients add up to one step", min=1)
+    channels_last: bool = key("keep the channels of a pixel side by side: faster convolutions")
+    compile: bool = key("let torch.compile write kernels for the net: slow to start")
 
 
 @dataclass(frozen=True, kw_only=True)

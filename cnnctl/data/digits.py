@@ -6,45 +6,29 @@ Learning Repository, 1998 (the part optdigits.tes), licence CC BY 4.0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib.resources import files
 
 import numpy as np
 import torch
-from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from cnnctl.config import schema
-from cnnctl.data.source import Source
+from cnnctl.config.images import Data, Digits
+from cnnctl.data.source import Source, Stored
 from cnnctl.data.split import stratified
 
 CLASSES = tuple("0123456789")
 LEVELS = 16  # the file holds 0..16, one count per 4x4 block of a bitmap
 
 
-class TensorImages:
-    """Images that are in memory as one uint8 tensor (N, C, H, W)."""
-
-    def __init__(self, images: Tensor, labels: Sequence[int]) -> None:
-        self.images = images
-        self.labels = labels
-
-    def __getitem__(self, index: int, /) -> tuple[Tensor, int]:
-        return self.images[index], self.labels[index]
-
-
-def load(data: schema.Data) -> Source:
+def load(data: Data) -> Source:
     """The digits, enlarged to data.size, in stratified splits fixed by data.split_seed."""
-    assert isinstance(data, schema.Digits)
+    assert isinstance(data, Digits)
     with (files("cnnctl.data") / "digits.npz").open("rb") as file, np.load(file) as arrays:
         images = torch.from_numpy(arrays["images"].astype(np.float32)) * (255 / LEVELS)
-        labels: list[int] = arrays["labels"].tolist()
+        labels = arrays["labels"].astype(np.int64)
     images = functional.resize(images.unsqueeze(1), [data.size, data.size], antialias=True)
     images = images.round().to(torch.uint8).expand(-1, data.channels, -1, -1)
     fractions = {"val": data.val_fraction, "test": data.test_fraction}
     parts = stratified(labels, fractions, data.split_seed, CLASSES)
-    splits = {
-        name: TensorImages(images[indices], [labels[index] for index in indices])
-        for name, indices in parts.items()
-    }
-    return Source(CLASSES, dict(splits))
+    whole = Stored(images, labels)
+    return Source(CLASSES, {name: whole.pick(indices) for name, indices in parts.items()})

@@ -6,49 +6,57 @@ names, so that a number never means two classes.
 
 from __future__ import annotations
 
-import logging
+import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
 
-from cnnctl.config import schema
+from cnnctl.config.images import Data, Folder
 from cnnctl.config.near import did_you_mean
-from cnnctl.data.source import Images, Source
+from cnnctl.data import decode
+from cnnctl.data.source import Encoded, Images, Source
 from cnnctl.data.split import stratified
 from cnnctl.errors import DataError
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # its reasons are in our errors
 LAYOUT = "it must hold train/<class>/<image>"
 
 
-class FileImages:
-    """Images that are read from their files each time they are wanted."""
+class Files:
+    """Image files under a folder."""
 
-    def __init__(self, paths: Sequence[Path], labels: Sequence[int], channels: int) -> None:
+    def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = paths
-        self.labels = labels
-        self.channels = channels
 
-    def __getitem__(self, index: int, /) -> tuple[Tensor, int]:
-        return read_image(self.paths[index], self.channels), self.labels[index]
+    def __len__(self) -> int:
+        return len(self.paths)
 
-    def pick(self, indices: Iterable[int]) -> FileImages:
-        """The images at `indices`, in that order."""
-        chosen = list(indices)
-        paths = [self.paths[index] for index in chosen]
-        return FileImages(paths, [self.labels[index] for index in chosen], self.channels)
+    def __getitem__(self, index: int, /) -> bytes:
+        try:
+            return self.paths[index].read_bytes()
+        except OSError as wrong:
+            text = f"cannot read image {self.paths[index]}: {wrong.strerror}"
+            raise DataError(text) from wrong
+
+    def name(self, index: int) -> str:
+        """The path."""
+        return str(self.paths[index])
+
+    def stamp(self) -> str:
+        """SHA-256 over path, size and time of the last change of every file."""
+        digest = hashlib.sha256()
+        for path in self.paths:
+            found = path.stat()
+            digest.update(f"{path}\0{found.st_size}\0{found.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
 
 
-def load(data: schema.Data) -> Source:
+def load(data: Data) -> Source:
     """List, check and split the folder data.root; raises DataError, naming folder or file."""
-    assert isinstance(data, schema.Folder)
+    assert isinstance(data, Folder)
     root = Path(data.root).expanduser()
     if not root.is_dir():
         raise DataError(f"data.root is not a folder: {root}", LAYOUT)
@@ -69,35 +77,6 @@ def load(data: schema.Data) -> Source:
         splits = {**splits, **{name: whole.pick(indices) for name, indices in parts.items()}}
     ordered: dict[str, Images] = {name: splits[name] for name in sorted(splits, key=_order)}
     return Source(classes, ordered, skipped)
-
-
-def read_image(path: Path, channels: int) -> Tensor:
-    """The image as uint8 (channels, H, W), upright as its EXIF says.
-
-    Raises DataError, naming the file, if it cannot be decoded to the last pixel.
-    """
-    try:
-        with Image.open(path) as image:
-            upright = _eight_bits(ImageOps.exif_transpose(image))
-            upright = upright.convert("L" if channels == 1 else "RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as wrong:
-        raise DataError(f"cannot read image {path}: {_reason(path, wrong)}") from wrong
-    pixels = torch.from_numpy(np.array(upright))
-    return pixels.unsqueeze(0) if channels == 1 else pixels.permute(2, 0, 1)
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """The image in a mode that PIL converts without loss of what is seen, and in silence.
-
-    PIL would cut 16-bit grey off at 255, which leaves it white, and warns of palettes with
-    transparent entries.
-    """
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no scale; save it with 8 or 16 bits")
-    if image.mode.startswith("I"):
-        levels = np.asarray(image).clip(0, 65535) / 257
-        return Image.fromarray(levels.round().astype(np.uint8))
-    return image.convert("RGBA") if image.mode == "P" else image
 
 
 def _order(split: str) -> int:
@@ -125,9 +104,7 @@ def _same_classes(root: Path, split: str, classes: tuple[str, ...]) -> None:
             raise DataError(text, did_you_mean(name, given) or "every split needs every class")
 
 
-def _list(
-    folder: Path, classes: tuple[str, ...], data: schema.Folder, skipped: dict[str, str]
-) -> FileImages:
+def _list(folder: Path, classes: tuple[str, ...], data: Folder, skipped: dict[str, str]) -> Encoded:
     paths: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
@@ -150,7 +127,7 @@ def _list(
             )
         paths += files
         labels += [label] * len(files)
-    return FileImages(paths, labels, data.channels)
+    return Encoded(Files(paths), np.array(labels, np.int64), data.channels)
 
 
 def _broken(files: Sequence[Path], channels: int) -> dict[Path, str]:
@@ -158,7 +135,7 @@ def _broken(files: Sequence[Path], channels: int) -> dict[Path, str]:
 
     def reason(path: Path) -> str | None:
         try:
-            read_image(path, channels)
+            decode.image(path.read_bytes(), channels, str(path))
         except DataError as wrong:
             return wrong.message.removeprefix(f"cannot read image {path}: ")
         return None
@@ -166,11 +143,3 @@ def _broken(files: Sequence[Path], channels: int) -> dict[Path, str]:
     with ThreadPoolExecutor() as pool:  # PIL decodes outside Python's lock
         reasons = dict(zip(files, pool.map(reason, files), strict=True))
     return {path: text for path, text in reasons.items() if text is not None}
-
-
-def _reason(path: Path, wrong: Exception) -> str:
-    if path.is_file() and path.stat().st_size == 0:
-        return "the file is empty"
-    if isinstance(wrong, UnidentifiedImageError):
-        return "not an image"
-    return str(wrong)

@@ -2,87 +2,102 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, Sampler
+from torch.utils.data import DataLoader
 
-from cnnctl.config.schema import Augment, Data
-from cnnctl.data import transforms
-from cnnctl.data.source import Source, Transformed
+from cnnctl.config.schema import Train
+from cnnctl.data.order import Batches, Order
+from cnnctl.data.prepare import Prepare
+from cnnctl.data.reading import Pixels, Reader, View, Whole, Window
+from cnnctl.data.source import Source, Stored
 
-Loader = DataLoader[tuple[Tensor, int]]
+Loader = DataLoader[list[Pixels]]
+ALONE = 2  # batches at the start of training that come one by one: MemoryCheck follows them
 
 
 class DataModule(pl.LightningDataModule):
-    """Batches of images float32 (B, C, size, size) and labels int64 (B,)."""
+    """Lists of batches: images float32 (B, C, size, size) and labels int64 (B,).
 
-    def __init__(self, source: Source, data: Data, augment: Augment, seed: int) -> None:
+    A loader reads uint8; what is random, and normalising, is done to whole batches on the
+    device. With `chunked` a list may have several batches, for `batches.chunk` to say.
+    """
+
+    def __init__(
+        self, source: Source, train: Train, *, chunked: bool = False, measured: str = "test"
+    ) -> None:
         super().__init__()
         self.source = source
-        self.data = data
-        self.augment = augment
-        self.seed = seed
+        self.data = train.data
+        self.augment = train.augment
+        self.seed = train.seed
+        self.chunked = chunked
+        self.measured = measured
+        self.prepare = Prepare(train)
+        self.batches: Batches | None = None
 
     def train_dataloader(self) -> Loader:
-        """Shuffled and augmented."""
-        transform = transforms.training(self.data, self.augment)
-        return self._loader("train", transform, shuffle=True)
+        """Shuffled, and changed at random."""
+        world, rank = self._place()
+        order = Order(self.source.sizes["train"], self.seed, world=world, rank=rank)
+        self.batches = Batches(order, self.data.batch_size, alone=ALONE if self.chunked else 0)
+        area = self.augment.crop
+        view = Whole(self.data.size) if area is None else Window(self.data.size, area)
+        return self._loader("train", self.batches, view)
 
     def val_dataloader(self) -> Loader:
         """In order, as it is."""
         return self.evaluation("val")
 
     def test_dataloader(self) -> Loader:
-        """In order, as it is."""
-        return self.evaluation("test")
+        """In order, as it is: the split `measured`."""
+        return self.evaluation(self.measured)
 
     def evaluation(self, split: str) -> Loader:
         """Any split in order and without random changes."""
-        return self._loader(split, transforms.evaluation(self.data), shuffle=False)
+        world, rank = self._place()
+        order = Order(self.source.sizes[split], None, world=world, rank=rank)
+        batches = Batches(order, self.data.batch_size)
+        return self._loader(split, batches, Whole(self.data.size))
 
-    def _loader(self, split: str, transform: transforms.Transform, *, shuffle: bool) -> Loader:
-        images = Transformed(self.source.splits[split], transform)
-        generator = torch.Generator().manual_seed(self.seed)
-        return DataLoader(
-            images,
-            batch_size=self.data.batch_size,
-            sampler=self._sampler(images, generator, shuffle=shuffle),
-            generator=generator,
-            num_workers=self.data.workers,
-            persistent_workers=self.data.workers > 0,
+    def on_after_batch_transfer(
+        self,
+        batch: list[Pixels],
+        dataloader_idx: int,  # noqa: ARG002 - a hook of Lightning
+    ) -> list[tuple[Tensor, Tensor]]:
+        """What the net sees; a hook of Lightning."""
+        return [self.prepare(pixels) for pixels in batch]
+
+    def _place(self) -> tuple[int, int]:
+        """How many processes there are, and which of them this is."""
+        return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+
+    def _loader(self, split: str, batches: Batches, view: View) -> Loader:
+        images = self.source.splits[split]
+        workers = (
+            0 if isinstance(images, Stored) or self.data.workers == "auto" else self.data.workers
+        )
+        loader: Any = Unsized if self.chunked and split == "train" else DataLoader
+        return loader(
+            Reader(images, view, self.seed),
+            batch_sampler=batches,
+            collate_fn=_as_they_are,
+            num_workers=workers,
+            persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
 
-    def _sampler(
-        self, images: Transformed, generator: torch.Generator, *, shuffle: bool
-    ) -> Sampler[int]:
-        """The order of the images; with several processes each takes its share.
 
-        Lightning's own sampler for several processes repeats images when their number does
-        not divide, so that 21 are measured as 22. Training may repeat one to keep all
-        processes in step; measuring must not.
-        """
-        world, rank = (
-            (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
-        )
-        if shuffle and world > 1:
-            return DistributedSampler(images, world, rank, shuffle=True, seed=self.seed)
-        if shuffle:
-            return RandomSampler(images, generator=generator)
-        return Share(len(images), world, rank)
-
-
-class Share(Sampler[int]):
-    """Every world-th index from rank on: all shares together are every index once."""
-
-    def __init__(self, images: int, world: int, rank: int) -> None:
-        self.indices = range(rank, images, world)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.indices)
+class Unsized(DataLoader[list[Pixels]]):
+    """Of no known length, so that Lightning asks for the next chunk to know which is the last."""
 
     def __len__(self) -> int:
-        return len(self.indices)
+        raise TypeError("the number of chunks is settled while they are made")
+
+
+def _as_they_are(batches: list[Pixels]) -> list[Pixels]:
+    """They are batches already; a lambda could not be sent to a loader process."""
+    return batches

@@ -2,24 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
-Transform = Callable[[Tensor], Tensor]
+from cnnctl.data import decode
 
 
 class Images(Protocol):
-    """Labelled images: uint8 (C, H, W) of any size, and the label's number."""
+    """Labelled images; `labels` are class numbers, int64 (N,)."""
 
-    labels: Sequence[int]
+    labels: np.ndarray
 
-    def __getitem__(self, index: int, /) -> tuple[Tensor, int]:
-        """One image and its label."""
+    def __getitem__(self, index: int, /) -> Tensor:
+        """One image: uint8 (C, H, W) of any size. Raises DataError, naming it, if broken."""
         ...
+
+    def name(self, index: int) -> str:
+        """The file of an image, or what else tells it from the others."""
+        ...
+
+    def pick(self, indices: np.ndarray) -> Images:
+        """The images at `indices`, in that order."""
+        ...
+
+
+class Blobs(Protocol):
+    """Images as they are stored, JPEG or PNG or any other format: bytes by number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> bytes:
+        """What a file holds. Raises DataError, naming it, if it cannot be read."""
+        ...
+
+    def name(self, index: int) -> str:
+        """The path of a file, or its place in an archive."""
+        ...
+
+    def stamp(self) -> str:
+        """Another text whenever any of the files has changed; nothing is decoded for it."""
+        ...
+
+
+class Stored:
+    """Images of one size that are in memory, or in a memory map: uint8 (N, C, H, W)."""
+
+    def __init__(self, pixels: Tensor, labels: np.ndarray, names: list[str] | None = None) -> None:
+        self.pixels = pixels
+        self.labels = labels
+        self.names = names or []
+
+    def __getitem__(self, index: int, /) -> Tensor:
+        return self.pixels[index]
+
+    def name(self, index: int) -> str:
+        """The file that the image was decoded from, or its number."""
+        return self.names[index] if self.names else f"image {index}"
+
+    def pick(self, indices: np.ndarray) -> Stored:
+        """A copy: later slices of it are one piece of memory."""
+        names = [self.names[index] for index in indices.tolist()] if self.names else []
+        return Stored(self.pixels[torch.from_numpy(indices)], self.labels[indices], names)
+
+
+class Encoded:
+    """Images that are decoded each time they are wanted: number `indices[i]` of `blobs`."""
+
+    def __init__(
+        self, blobs: Blobs, labels: np.ndarray, channels: int, indices: np.ndarray | None = None
+    ) -> None:
+        self.blobs = blobs
+        self.labels = labels
+        self.channels = channels
+        self.indices = np.arange(len(blobs)) if indices is None else indices
+
+    def __getitem__(self, index: int, /) -> Tensor:
+        place = int(self.indices[index])
+        return decode.image(self.blobs[place], self.channels, self.blobs.name(place))
+
+    def name(self, index: int) -> str:
+        """The file's path."""
+        return self.blobs.name(int(self.indices[index]))
+
+    def pick(self, indices: np.ndarray) -> Encoded:
+        """Of the same blobs."""
+        return Encoded(self.blobs, self.labels[indices], self.channels, self.indices[indices])
 
 
 @dataclass(frozen=True)
@@ -38,18 +109,3 @@ class Source:
     def sizes(self) -> dict[str, int]:
         """Images in each split."""
         return {name: len(images.labels) for name, images in self.splits.items()}
-
-
-class Transformed(Dataset[tuple[Tensor, int]]):
-    """Images that pass through a transform: float32 (C, size, size), and the label."""
-
-    def __init__(self, images: Images, transform: Transform) -> None:
-        self.images = images
-        self.transform = transform
-
-    def __len__(self) -> int:
-        return len(self.images.labels)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        image, label = self.images[index]
-        return self.transform(image), label

@@ -10,8 +10,8 @@ from cnnctl.errors import DataError
 
 
 def stratified(
-    labels: Sequence[int], fractions: dict[str, float], seed: int, classes: Sequence[str]
-) -> dict[str, list[int]]:
+    labels: np.ndarray, fractions: dict[str, float], seed: int, classes: Sequence[str]
+) -> dict[str, np.ndarray]:
     """Indices of `labels` for each part named in `fractions`; what is left is `train`.
 
     The parts depend on the labels, the fractions and the seed alone. Every part gets at
@@ -20,9 +20,8 @@ def stratified(
     """
     generator = np.random.default_rng(seed)
     parts: dict[str, list[int]] = {"train": [], **{name: [] for name in fractions}}
-    numbers = np.asarray(labels)
-    for label in np.unique(numbers):
-        members = generator.permutation(np.flatnonzero(numbers == label))
+    for label in np.unique(labels):
+        members = generator.permutation(np.flatnonzero(labels == label))
         if len(members) <= len(fractions):
             text = f"class '{classes[label]}' has too few images for {', '.join(parts)}"
             raise DataError(text, f"it has {len(members)}, at least {len(parts)} are needed")
@@ -33,4 +32,4 @@ def stratified(
             parts[name] += members[start : start + take].tolist()
             start += take
         parts["train"] += members[start:].tolist()
-    return {name: sorted(indices) for name, indices in parts.items()}
+    return {name: np.sort(np.array(indices, np.int64)) for name, indices in parts.items()}

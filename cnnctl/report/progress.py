@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from cnnctl.config import schema
+from cnnctl.config.images import Folder
 from cnnctl.plan import Plan
 from cnnctl.report.format import clock, count, number, percent
 from cnnctl.tasks.classify import Classify, means
@@ -36,7 +37,7 @@ def build(mode: str, plan: Plan) -> list[pl.Callback]:
 def reading(train: schema.Train) -> None:
     """Say what takes a while before the plan: every image of a folder is decoded once."""
     data, shown = train.data, train.progress != "none" and ranks.rank() == 0
-    if shown and isinstance(data, schema.Folder) and data.verify:
+    if shown and isinstance(data, Folder) and data.verify:
         print(f"reading every image of {data.root} once …", file=sys.stderr, flush=True)
 
 

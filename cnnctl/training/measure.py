@@ -47,10 +47,10 @@ def measure(
 ) -> dict[str, Any]:
     """Figures of `net` on one split, by class too; keys are those of the JSON contract."""
     task = Classify(net, len(source.classes))
-    module = DataModule(source, train.data, train.augment, train.seed)
+    module = DataModule(source, train, measured=split)
     with quiet(), plain_errors():
         began = time.perf_counter()
-        engine.build(device, logger=False).test(task, module.evaluation(split), verbose=False)
+        engine.build(device, logger=False).test(task, datamodule=module, verbose=False)
         seconds = time.perf_counter() - began
     return {
         "n": task.images["test"],

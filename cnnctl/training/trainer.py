@@ -51,7 +51,7 @@ def fit(job: Job, run: Path, callbacks: list[pl.Callback]) -> dict[str, Any]:
     if job.start is not None:
         pretrained.load(net, job.start)
     task = Classify(net, len(plan.classes), _configure(train, plan))
-    module = DataModule(job.source, train.data, train.augment, train.seed)
+    module = DataModule(job.source, train)
     record, memory = EpochRecord(), MemoryCheck()
     checkpoints = Checkpoints(run / runs.CHECKPOINTS, job.config, plan.classes)
     with quiet(), plain_errors(), _loggers(train.logger, run, job.config) as targets:

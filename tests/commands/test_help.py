@@ -7,6 +7,7 @@ import pytest
 from cnnctl.commands import COMMON, VERBS
 from cnnctl.commands import help as pages
 from cnnctl.config import audit, paths, schema
+from cnnctl.config.images import Data
 
 
 @pytest.mark.parametrize("name", VERBS)
@@ -97,7 +98,7 @@ def test_an_audit_names_its_own_keys_first_and_each_of_them(cnnctl) -> None:
         "  optimizer.momentum         sgd: momentum [a number, at least 0, below 1]\n",
     ):
         assert line in keys
-    for field in dataclasses.fields(schema.Data):
+    for field in dataclasses.fields(Data):
         assert keys.count(f"  data.{field.name} ") == (field.name != "name")
 
 

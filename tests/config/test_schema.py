@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cnnctl.config import paths, schema
+from cnnctl.config.images import Augment
 from cnnctl.config.kinds import kind
 
 GROUPS = {
@@ -16,7 +17,7 @@ GROUPS = {
     "schedule": schema.SCHEDULES,
     "logger": schema.LOGGERS,
 }
-SINGLE = (schema.Augment, schema.Hardware, schema.Trainer, schema.Train, schema.Evaluate)
+SINGLE = (Augment, schema.Hardware, schema.Trainer, schema.Train, schema.Evaluate)
 CLASSES = (*SINGLE, *dict.fromkeys(cls for group in GROUPS.values() for cls in group.values()))
 
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from cnnctl import runs
-from cnnctl.config import paths, schema
+from cnnctl.config import paths
+from cnnctl.config.images import Digits
 from cnnctl.config.read import read
 from cnnctl.data import digits
 from cnnctl.data.source import Source
@@ -18,9 +19,9 @@ from cnnctl.data.source import Source
 COUNTS = [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
 
 
-def section(**changes: Any) -> schema.Digits:
+def section(**changes: Any) -> Digits:
     numbers = runs.read_config(paths.conf_dir() / "data" / "digits.yaml")
-    found, problems = read(schema.Digits, numbers | changes, "data")
+    found, problems = read(Digits, numbers | changes, "data")
     assert problems == []
     assert found is not None
     return found

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from cnnctl import runs
-from cnnctl.config import paths, schema
+from cnnctl.config import paths
+from cnnctl.config.images import Folder
 from cnnctl.config.read import read
 from cnnctl.data import folder
 from cnnctl.data.source import Source
@@ -22,10 +23,10 @@ LAYOUT = "(it must hold train/<class>/<image>)"
 HINT = "(mend or remove it, or leave such files out with data.on_error=skip)"
 
 
-def section(root: Path, **changes: Any) -> schema.Folder:
+def section(root: Path, **changes: Any) -> Folder:
     numbers = runs.read_config(paths.conf_dir() / "data" / "folder.yaml")
     numbers |= {"root": str(root), "size": 32, **changes}
-    found, problems = read(schema.Folder, numbers, "data")
+    found, problems = read(Folder, numbers, "data")
     assert problems == []
     assert found is not None
     return found

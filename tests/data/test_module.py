@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnnctl import data, runs
-from cnnctl.config import paths, schema
+from cnnctl.config import paths
+from cnnctl.config.images import Augment, Digits
 from cnnctl.config.read import read
 from cnnctl.data.module import DataModule, Share
 
@@ -17,8 +18,8 @@ from cnnctl.data.module import DataModule, Share
 def module(seed: int = 0, augment: str = "none", **changes: Any) -> DataModule:
     conf = paths.conf_dir()
     numbers = runs.read_config(conf / "data" / "digits.yaml") | {"size": 8, **changes}
-    section, problems = read(schema.Digits, numbers)
-    chosen, more = read(schema.Augment, runs.read_config(conf / "augment" / f"{augment}.yaml"))
+    section, problems = read(Digits, numbers)
+    chosen, more = read(Augment, runs.read_config(conf / "augment" / f"{augment}.yaml"))
     assert problems + more == []
     assert section is not None
     assert chosen is not None

@@ -6,24 +6,25 @@ import pytest
 import torch
 
 from cnnctl import runs
-from cnnctl.config import paths, schema
+from cnnctl.config import paths
+from cnnctl.config.images import Augment, Digits
 from cnnctl.config.read import read
 from cnnctl.data import transforms
 
 RAW = {"mean": [0], "std": [1]}
 
 
-def digits(**changes: Any) -> schema.Digits:
+def digits(**changes: Any) -> Digits:
     numbers = runs.read_config(paths.conf_dir() / "data" / "digits.yaml")
-    found, problems = read(schema.Digits, numbers | changes, "data")
+    found, problems = read(Digits, numbers | changes, "data")
     assert problems == []
     assert found is not None
     return found
 
 
-def augment(name: str = "none", **changes: Any) -> schema.Augment:
+def augment(name: str = "none", **changes: Any) -> Augment:
     numbers = runs.read_config(paths.conf_dir() / "augment" / f"{name}.yaml")
-    found, problems = read(schema.Augment, numbers | changes, "augment")
+    found, problems = read(Augment, numbers | changes, "augment")
     assert problems == []
     assert found is not None
     return found
