@@ -15,7 +15,7 @@ from cnnctl.errors import DataError
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # its reasons are in our errors
 
 
-def image(data: bytes, channels: int, name: str) -> Tensor:
+def image(data: bytes, channels: int, name: str, least: int | None = None) -> Tensor:  # noqa: ARG001
     """The image as uint8 (channels, H, W), upright as its EXIF says.
 
     Raises DataError, naming the image, if it cannot be decoded to the last pixel.

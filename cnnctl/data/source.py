@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -48,6 +48,14 @@ class Blobs(Protocol):
         ...
 
 
+class Part(NamedTuple):
+    """One split as it was found: blobs, their class numbers int64 (N,), the classes' names."""
+
+    blobs: Blobs
+    labels: np.ndarray
+    classes: tuple[str, ...]
+
+
 class Stored:
     """Images of one size that are in memory, or in a memory map: uint8 (N, C, H, W)."""
 
@@ -70,19 +78,27 @@ class Stored:
 
 
 class Encoded:
-    """Images that are decoded each time they are wanted: number `indices[i]` of `blobs`."""
+    """Images that are decoded each time they are wanted: number `indices[i]` of `blobs`.
+
+    With `least`, a large JPEG may be decoded at a half, a quarter or an eighth of its size, as
+    long as its short side keeps so many pixels: several times faster, and what is resized
+    afterwards differs by a level or two.
+    """
 
     def __init__(
-        self, blobs: Blobs, labels: np.ndarray, channels: int, indices: np.ndarray | None = None
-    ) -> None:
+        self, blobs: Blobs, labels: np.ndarray, channels: int, *,
+        indices: np.ndarray | None = None, least: int | None = None,
+    ) -> None:  # fmt: skip
         self.blobs = blobs
         self.labels = labels
         self.channels = channels
         self.indices = np.arange(len(blobs)) if indices is None else indices
+        self.least = least
 
     def __getitem__(self, index: int, /) -> Tensor:
         place = int(self.indices[index])
-        return decode.image(self.blobs[place], self.channels, self.blobs.name(place))
+        name = self.blobs.name(place)
+        return decode.image(self.blobs[place], self.channels, name, self.least)
 
     def name(self, index: int) -> str:
         """The file's path."""
@@ -90,7 +106,10 @@ class Encoded:
 
     def pick(self, indices: np.ndarray) -> Encoded:
         """Of the same blobs."""
-        return Encoded(self.blobs, self.labels[indices], self.channels, self.indices[indices])
+        return Encoded(
+            self.blobs, self.labels[indices], self.channels,
+            indices=self.indices[indices], least=self.least,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
