@@ -10,7 +10,7 @@ from cnnctl import devices, nets
 from cnnctl.audit import document, step
 from cnnctl.audit.forward import forward
 from cnnctl.config import schema
-from cnnctl.data.source import Source
+from cnnctl.data.source import Feed, Source
 from cnnctl.devices import Device
 from cnnctl.errors import ConfigError, NetError, Problem
 from cnnctl.nets import meta
@@ -35,6 +35,7 @@ class Plan:
     classes: tuple[str, ...]
     sizes: dict[str, int]
     skipped: dict[str, str]
+    feeds: dict[str, Feed]
     augment: str
     epochs: int
     steps_per_epoch: int
@@ -82,6 +83,7 @@ def make(
         model=spec.name, params=sum(value.numel() for value in net.parameters()),
         macs=sum(forward(net, shape).walk.macs.values()), shape=shape,
         data=train.data.name, classes=source.classes, sizes=source.sizes, skipped=source.skipped,
+        feeds=source.feeds,
         augment=train.augment.name,
         epochs=math.ceil(steps / per_epoch), steps_per_epoch=per_epoch, steps=steps,
         batch_size=train.data.batch_size, global_batch=global_batch,

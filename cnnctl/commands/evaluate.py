@@ -48,13 +48,11 @@ def run(call: Call) -> Result:
             config = runs.read_config(folder / runs.CONFIG)
         base, problems = replay.replay(_on_one_device(config), of_run)
     train, spec = settle(base, of_run, problems)
-    from cnnctl import data
-    from cnnctl.report import progress
+    from cnnctl.commands import job
     from cnnctl.training import measure
 
     saved = saved or _read(file)
-    progress.reading(train)
-    figures = measure.checkpoint(saved, train, spec, data.load(train.data), evaluate.split)
+    figures = measure.checkpoint(saved, train, spec, job.ready(train), evaluate.split)
     place = {"run": str(folder or file), "checkpoint": str(file), "split": evaluate.split}
     return Result("evaluated", place | figures)
 

@@ -6,18 +6,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cnnctl import data, plan, pretrained, runs
+from cnnctl import data, devices, plan, pretrained, runs
 from cnnctl.commands.settle import settle
+from cnnctl.config.schema import Train
+from cnnctl.data import feed
+from cnnctl.data.source import Source
 from cnnctl.report import progress
 from cnnctl.training import ranks, trainer
 from cnnctl.training.trainer import Job
 
 
-def prepare(config: dict[str, Any], overrides: Sequence[str] = ()) -> Job:
-    """Check everything, load the data, decide the plan; writes nothing."""
+def prepare(
+    config: dict[str, Any], overrides: Sequence[str] = (), *, build: bool = True
+) -> Job:  # fmt: skip
+    """Check everything, load the data, decide the plan; writes nothing but a cache of images.
+
+    Without `build` not even that.
+    """
     train, spec = settle(config, overrides)
-    progress.reading(train)
-    source = data.load(train.data)
+    source = ready(train, build=build)
     start = None
     if train.pretrained is not None:
         shape = (train.data.channels, train.data.size, train.data.size)
@@ -27,6 +34,17 @@ def prepare(config: dict[str, Any], overrides: Sequence[str] = ()) -> Job:
         )
     told = None if start is None else start.document(train.data)
     return Job(config, train, spec, source, plan.make(train, spec, source, told), start)
+
+
+def ready(train: Train, *, build: bool = True) -> Source:
+    """The images of `train`, where they are read from; decoded once if they fit."""
+    device = devices.settle(train.hardware)
+    wanted = feed.Wanted(
+        data=train.data, augment=train.augment,
+        accelerator=device.accelerator, local=device.local, build=build,
+    )  # fmt: skip
+    with progress.reading(train.progress) as tell:
+        return feed.settle(data.load(train.data), wanted, tell)
 
 
 def work(job: Job, folder: Path) -> dict[str, Any]:

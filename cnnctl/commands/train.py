@@ -60,7 +60,7 @@ def execute(config: dict[str, Any], call: Call) -> Result:
     from cnnctl.report import console
     from cnnctl.training import ranks
 
-    ready = job.prepare(config, call.overrides)
+    ready = job.prepare(config, call.overrides, build="--dry-run" not in call.flags)
     plan = ready.plan
     if "--dry-run" in call.flags:
         return Result("plan", plan.document())

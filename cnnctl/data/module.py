@@ -13,7 +13,7 @@ from cnnctl.config.schema import Train
 from cnnctl.data.order import Batches, Order
 from cnnctl.data.prepare import Prepare
 from cnnctl.data.reading import Pixels, Reader, View, Whole, Window
-from cnnctl.data.source import Source, Stored
+from cnnctl.data.source import Source
 
 Loader = DataLoader[list[Pixels]]
 ALONE = 2  # batches at the start of training that come one by one: MemoryCheck follows them
@@ -48,6 +48,11 @@ class DataModule(pl.LightningDataModule):
         view = Whole(self.data.size) if area is None else Window(self.data.size, area)
         return self._loader("train", self.batches, view)
 
+    def chunk(self, batches: int) -> None:
+        """From now on the loader of training hands over so many batches at a time."""
+        assert self.batches is not None
+        self.batches.chunk = batches
+
     def val_dataloader(self) -> Loader:
         """In order, as it is."""
         return self.evaluation("val")
@@ -76,13 +81,11 @@ class DataModule(pl.LightningDataModule):
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
 
     def _loader(self, split: str, batches: Batches, view: View) -> Loader:
-        images = self.source.splits[split]
-        workers = (
-            0 if isinstance(images, Stored) or self.data.workers == "auto" else self.data.workers
-        )
+        feed = self.source.feeds.get(split)
+        workers = 0 if feed is None else feed.workers
         loader: Any = Unsized if self.chunked and split == "train" else DataLoader
         return loader(
-            Reader(images, view, self.seed),
+            Reader(self.source.splits[split], view, self.seed),
             batch_sampler=batches,
             collate_fn=_as_they_are,
             num_workers=workers,

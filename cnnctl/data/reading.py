@@ -104,7 +104,7 @@ class Reader(Dataset[list[Pixels]]):
         samples, images = ticket.samples, self.images
         labels = torch.from_numpy(images.labels[samples])
         if isinstance(images, Stored) and isinstance(self.view, Whole):
-            return Pixels(self.view(images.pixels[torch.from_numpy(samples)]), labels, ticket)
+            return Pixels(self.view(images.batch(samples)), labels, ticket)
         rows = torch.empty(len(samples), 0)
         if ticket.epoch is not None:
             rows = Draws(self.seed, ticket.epoch, samples).uniform("crop", self.view.draws)

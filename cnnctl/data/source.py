@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -59,22 +59,47 @@ class Part(NamedTuple):
 class Stored:
     """Images of one size that are in memory, or in a memory map: uint8 (N, C, H, W)."""
 
-    def __init__(self, pixels: Tensor, labels: np.ndarray, names: list[str] | None = None) -> None:
+    def __init__(self, pixels: Tensor, labels: np.ndarray) -> None:
         self.pixels = pixels
         self.labels = labels
-        self.names = names or []
 
     def __getitem__(self, index: int, /) -> Tensor:
         return self.pixels[index]
 
+    def batch(self, samples: np.ndarray) -> Tensor:
+        """Several images at once: uint8 (B, C, H, W)."""
+        return self.pixels[torch.from_numpy(samples)]
+
     def name(self, index: int) -> str:
-        """The file that the image was decoded from, or its number."""
-        return self.names[index] if self.names else f"image {index}"
+        """What tells it from the others."""
+        return f"image {index}"
 
     def pick(self, indices: np.ndarray) -> Stored:
-        """A copy: later slices of it are one piece of memory."""
-        names = [self.names[index] for index in indices.tolist()] if self.names else []
-        return Stored(self.pixels[torch.from_numpy(indices)], self.labels[indices], names)
+        """A copy."""
+        return Stored(self.batch(indices), self.labels[indices])
+
+
+class Mapped(Stored):
+    """Images that were decoded once into a memory map; its rows are those of `encoded.blobs`."""
+
+    def __init__(self, pixels: Tensor, encoded: Encoded) -> None:
+        super().__init__(pixels, encoded.labels)
+        self.encoded = encoded
+
+    def __getitem__(self, index: int, /) -> Tensor:
+        return self.pixels[int(self.encoded.indices[index])]
+
+    def batch(self, samples: np.ndarray) -> Tensor:
+        """Several images at once: uint8 (B, C, H, W)."""
+        return super().batch(self.encoded.indices[samples])
+
+    def name(self, index: int) -> str:
+        """The file that it was decoded from."""
+        return self.encoded.name(index)
+
+    def pick(self, indices: np.ndarray) -> Mapped:
+        """Of the same map."""
+        return Mapped(self.pixels, self.encoded.pick(indices))
 
 
 class Encoded:
@@ -104,6 +129,12 @@ class Encoded:
         """The file's path."""
         return self.blobs.name(int(self.indices[index]))
 
+    def at_least(self, least: int) -> Encoded:
+        """The same images; large ones may be decoded at a part of their size."""
+        return Encoded(
+            self.blobs, self.labels, self.channels, indices=self.indices, least=least
+        )  # fmt: skip
+
     def pick(self, indices: np.ndarray) -> Encoded:
         """Of the same blobs."""
         return Encoded(
@@ -112,17 +143,33 @@ class Encoded:
         )  # fmt: skip
 
 
+@dataclass(frozen=True, kw_only=True)
+class Feed:
+    """One split: where its pixels are, their bytes, and how many processes decode them.
+
+    `kind` is memory, map (a cache, in the folder `file`) or decode; `why` says why there is no
+    cache although one was possible.
+    """
+
+    kind: Literal["memory", "map", "decode"]
+    bytes: int = 0
+    workers: int = 0
+    file: str | None = None
+    why: str | None = None
+
+
 @dataclass(frozen=True)
 class Source:
     """A data set: its class names in the order of the labels, and its splits.
 
     `splits` has "train" and "val", and "test" if there is one; `skipped` names the files
-    that were left out because they could not be read, with the reason.
+    that were left out, with the reason; `feeds` how each split is read, once that is settled.
     """
 
     classes: tuple[str, ...]
     splits: dict[str, Images]
     skipped: dict[str, str] = field(default_factory=dict)
+    feeds: dict[str, Feed] = field(default_factory=dict)
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from cnnctl.config import schema
-from cnnctl.config.images import Folder
 from cnnctl.plan import Plan
 from cnnctl.report.format import clock, count, number, percent
 from cnnctl.tasks.classify import Classify, means
@@ -21,6 +20,8 @@ from cnnctl.training.callbacks import EpochRecord
 
 FIGURES = 78  # columns beside the bar, and a few for the ^C that a terminal echoes
 SHORTEST, LONGEST = 4, 40  # columns of the bar
+PATIENCE = 0.5  # seconds that nobody needs to be told about
+EVERY = 10  # seconds between two lines where there is no bar
 REDRAWS = 0.1  # seconds between two; more would cost time, fewer would look stuck
 
 
@@ -34,11 +35,39 @@ def build(mode: str, plan: Plan) -> list[pl.Callback]:
     return [LiveBar(console, plan) if mode == "rich" else PlainLines(plan)]
 
 
-def reading(train: schema.Train) -> None:
-    """Say what takes a while before the plan: every image of a folder is decoded once."""
-    data, shown = train.data, train.progress != "none" and ranks.rank() == 0
-    if shown and isinstance(data, Folder) and data.verify:
-        print(f"reading every image of {data.root} once …", file=sys.stderr, flush=True)
+@contextlib.contextmanager
+def reading(mode: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Shows what takes a while before the plan, once it does: work, images so far, in all."""
+    console = Console(stderr=True)
+    live = mode == "rich" or (
+        mode == "auto" and not console.is_dumb_terminal and console.is_terminal
+    )
+    began = said = time.perf_counter()
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(LONGEST),
+        TextColumn("{task.completed:,}/{task.total:,} images"), TimeRemainingColumn(),
+        console=console, transient=True, disable=not live,
+    )  # fmt: skip
+    tasks: dict[tuple[str, int], TaskID] = {}
+
+    def tell(work: str, done: int, images: int) -> None:
+        nonlocal said
+        now = time.perf_counter()
+        if mode == "none" or ranks.rank() > 0 or now - began < PATIENCE:
+            return
+        if live:
+            if (work, images) not in tasks:
+                bar.start()
+                tasks[work, images] = bar.add_task(work, total=images)
+            bar.update(tasks[work, images], completed=done)
+        elif now - said > EVERY:
+            said = now
+            print(f"{work} {count(done)} of {count(images)} images", file=sys.stderr, flush=True)
+
+    try:
+        yield tell
+    finally:
+        bar.stop()
 
 
 class PlainLines(pl.Callback):

@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterator
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics.classification import MulticlassCalibrationError
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from cnnctl.nets.net import Net
 
-Batch = tuple[Tensor, Tensor]
+Batch = tuple[Tensor, Tensor]  # images, and labels (B,) or shares of the classes (B, classes)
 Configure = Callable[[Iterator[nn.Parameter]], OptimizerLRScheduler]
 TOP = 5
 BINS = 15  # of the expected calibration error (Guo et al. 2017, section 2)
@@ -32,7 +34,12 @@ class Tally:
 
     @torch.no_grad()
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Count one batch: mean loss (), logits (B, classes), labels (B,)."""
+        """Count one batch: mean loss (), logits (B, classes), labels (B,).
+
+        Of shares (B, classes), which mixing images gives, the largest is the label.
+        """
+        if labels.ndim > 1:
+            labels = labels.argmax(1)
         hits = logits.topk(min(TOP, logits.shape[1])).indices == labels.unsqueeze(1)
         images = loss.new_full((), len(labels))  # made on the device: a copy would wait for it
         self.sums += torch.stack((loss.detach() * images, hits[:, 0].sum(), hits.sum(), images))
@@ -49,16 +56,27 @@ class Classify(pl.LightningModule):
     """Trains and measures `net`: images (B, C, H, W) -> logits (B, classes).
 
     `configure` gives the optimizer and its schedule for the parameters; it is not needed to
-    evaluate. `figures` holds the last epoch's means by split: loss and top1, and top5 with
+    evaluate. What Lightning hands over is a list of batches: one for each optimizer step, or
+    for each part of one. With `several` the list may be long and the steps are made here,
+    because Lightning's work around a step takes longer than a small net's step; then `clip` is
+    the largest norm of the gradient. `lr` is the learning rate of the last step.
+
+    `figures` holds the last epoch's means by split: loss and top1, and top5 with
     more than five classes, and of a test the expected calibration error `ece`, all in 0..1;
     `images` says how many went into them. `confusion` counts (true, predicted) over the last test.
     """
 
-    def __init__(self, net: Net, classes: int, configure: Configure | None = None) -> None:
+    def __init__(
+        self, net: Net, classes: int, configure: Configure | None = None, *,
+        several: bool = False, clip: float | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
+        self.automatic_optimization = not several
         self.net = net
         self.classes = classes
         self.configure = configure
+        self.clip = clip
+        self.lr = 0.0
         self.figures: dict[str, dict[str, float]] = {}
         self.images: dict[str, int] = {}
         self.tallies: dict[str, Tally] = {}
@@ -74,20 +92,45 @@ class Classify(pl.LightningModule):
         assert self.configure is not None
         return self.configure(self.parameters())
 
-    def training_step(self, batch: Batch, _: int) -> Tensor:
-        """The mean loss of one batch."""
-        return self._measure("train", batch)[0]
+    def training_step(self, batches: list[Batch], _: int) -> Tensor | None:
+        """The mean loss of one batch, or one step for every batch."""
+        if self.automatic_optimization:
+            (batch,) = batches
+            self.lr = self.trainer.optimizers[0].param_groups[0]["lr"]
+            return self._measure("train", batch)[0]
+        for batch in batches:
+            if self.trainer.global_step == self.trainer.max_steps:
+                break
+            self._step(batch)
+        return None
 
-    def validation_step(self, batch: Batch, _: int) -> None:
+    def _step(self, batch: Batch) -> None:
+        """What Lightning does in the same order when it makes the steps itself."""
+        optimizer, schedule = self.optimizers(), self.lr_schedulers()
+        assert isinstance(optimizer, LightningOptimizer)
+        assert isinstance(schedule, LambdaLR)
+        self.lr = optimizer.param_groups[0]["lr"]
+        loss = self._measure("train", batch)[0]
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(self.parameters(), self.clip)
+        optimizer.step()
+        schedule.step()
+        torch.clear_autocast_cache()  # autocast keeps 16-bit copies of weights that have changed
+
+    def validation_step(self, batches: list[Batch], _: int) -> None:
         """Count one batch."""
+        (batch,) = batches
         self._measure("val", batch)
 
-    def test_step(self, batch: Batch, _: int) -> None:  # noqa: PT019 - a hook of Lightning
+    def test_step(self, batches: list[Batch], _: int) -> None:  # noqa: PT019 - a hook of Lightning
         """Count one batch, by class too."""
-        logits = self._measure("test", batch)[1]
-        counted = multiclass_confusion_matrix(logits.argmax(1), batch[1], self.classes)
+        ((images, labels),) = batches
+        logits = self._measure("test", (images, labels))[1]
+        counted = multiclass_confusion_matrix(logits.argmax(1), labels, self.classes)
         self.confusion = self.confusion.to(counted.device) + counted
-        self.calibration.update(logits.softmax(1), batch[1])
+        self.calibration.update(logits.softmax(1), labels)
 
     def on_train_epoch_start(self) -> None:
         """Start counting."""

@@ -30,19 +30,12 @@ class EpochRecord(pl.Callback):
 
     def __init__(self) -> None:
         self.records: list[Record] = []
-        self._lr = 0.0
         self._started = 0.0
         self._seconds = 0.0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
         self._started = time.perf_counter()
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Note the learning rate: once the step is made, it is that of the next one."""
-        self._lr = trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_train_batch_end(
         self,
@@ -66,7 +59,7 @@ class EpochRecord(pl.Callback):
         """Validation is over by now: make the record."""
         assert isinstance(pl_module, Classify)
         record: Record = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
-        record["lr"] = self._lr
+        record["lr"] = pl_module.lr
         for split in ("train", "val"):
             record |= {f"{split}/{name}": value for name, value in pl_module.figures[split].items()}
         record["images"] = pl_module.images["train"]

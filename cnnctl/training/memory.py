@@ -24,6 +24,7 @@ class MemoryCheck(pl.Callback):
     known. Weights, buffers and the batch are older than that and are added. Torch's newer
     profiler counts the same and takes a second to start. A second step on fewer images, which
     are the rest of an epoch, says nothing about the others: `peak` stays None then, too.
+    The steps that are followed have one batch each (see DataModule).
     """
 
     def __init__(self) -> None:
@@ -46,7 +47,7 @@ class MemoryCheck(pl.Callback):
         """Follow the first two steps."""
         if trainer.global_step > MEASURED:
             return
-        self._images.setdefault(trainer.global_step, len(batch[0]))
+        self._images.setdefault(trainer.global_step, len(batch[0][0]))
         kind = trainer.strategy.root_device.type
         if kind == "cuda":
             torch.cuda.reset_peak_memory_stats()
@@ -69,7 +70,7 @@ class MemoryCheck(pl.Callback):
         if self._followed == "cpu":
             changes = self._stop()
             if trainer.global_step >= MEASURED:
-                highest = max(accumulate(changes), default=0) + _size(batch)
+                highest = max(accumulate(changes), default=0) + _size(batch[0])
                 self._most = max(self._most, self._lives + highest)
             self._lives += sum(changes)
             if done:

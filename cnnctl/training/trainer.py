@@ -21,11 +21,12 @@ from cnnctl.nets.spec import Spec
 from cnnctl.plan import Plan
 from cnnctl.pretrained import Start
 from cnnctl.tasks.classify import Classify, Configure
-from cnnctl.training import engine, loggers, optimizers, provenance, ranks, schedules
+from cnnctl.training import engine, loggers, optimizers, pace, provenance, ranks, schedules
 from cnnctl.training.callbacks import Checkpoints, EpochRecord, Record
 from cnnctl.training.measure import figures
 from cnnctl.training.memory import MemoryCheck
 from cnnctl.training.noise import plain_errors, quiet
+from cnnctl.training.pace import Pace
 
 
 class Job(NamedTuple):
@@ -50,16 +51,19 @@ def fit(job: Job, run: Path, callbacks: list[pl.Callback]) -> dict[str, Any]:
     net = nets.build(job.spec, num_classes=len(plan.classes), shape=plan.shape)
     if job.start is not None:
         pretrained.load(net, job.start)
-    task = Classify(net, len(plan.classes), _configure(train, plan))
-    module = DataModule(job.source, train)
+    prepare_net(net, train.trainer)
+    several = pace.fits(train, plan)
+    clip = train.trainer.clip
+    task = Classify(net, len(plan.classes), _configure(train, plan), several=several, clip=clip)
+    module = DataModule(job.source, train, chunked=several)
     record, memory = EpochRecord(), MemoryCheck()
     checkpoints = Checkpoints(run / runs.CHECKPOINTS, job.config, plan.classes)
     with quiet(), plain_errors(), _loggers(train.logger, run, job.config) as targets:
         trainer = engine.build(
             plan.device,
             max_epochs=plan.epochs, max_steps=plan.steps, logger=targets,
-            callbacks=[record, memory, checkpoints, *callbacks],
-            gradient_clip_val=train.trainer.clip,
+            callbacks=[record, memory, checkpoints, Pace(module), *callbacks],
+            gradient_clip_val=None if several else clip,
             accumulate_grad_batches=train.trainer.accumulate,
         )  # fmt: skip
         try:
@@ -74,6 +78,14 @@ def fit(job: Job, run: Path, callbacks: list[pl.Callback]) -> dict[str, Any]:
         notes = loggers.told(targets)
     result = _result(plan, run, record.records, best) | {"memory": memory.beside(plan.memory)}
     return result | {"seconds": seconds, "test": figures(task.figures.get("test")), **notes}
+
+
+def prepare_net(net: nn.Module, trainer: schema.Trainer) -> None:
+    """Lay out the weights as the images are, and compile, if that is wanted."""
+    if trainer.channels_last:
+        net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's annotation lacks it
+    if trainer.compile:
+        net.compile()
 
 
 @contextlib.contextmanager

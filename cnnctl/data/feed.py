@@ -1,0 +1,161 @@
+"""How the images of each split get to the net: from memory, from a cache, or decoded anew."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from cnnctl.config.images import Augment, Data, Folder
+from cnnctl.data import cache, verify
+from cnnctl.data.cache import Form, Found
+from cnnctl.data.source import Encoded, Feed, Images, Mapped, Source, Stored
+from cnnctl.errors import DataError
+
+Tell = Callable[[str, int, int], None]  # what is done, images so far, images in all
+SHARE = 0.5  # of the free space, and of the memory, that a cache may take unasked
+MOST_WORKERS = 16
+SAMPLE = 64  # images that are looked at before all are decoded for a cache
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What the configuration says, and the machine: `local` devices, of one `accelerator`.
+
+    Without `build` nothing is decoded or written; a cache that is there is used.
+    """
+
+    data: Data
+    augment: Augment
+    accelerator: str
+    local: int
+    build: bool = True
+
+
+def settle(source: Source, wanted: Wanted, tell: Tell) -> Source:
+    """The source with its images where they are read from, and how that is, in `feeds`.
+
+    Raises DataError for images that cannot be read, or leaves them out (data.on_error=skip),
+    and for data.cache=always where there can be none.
+    """
+    splits, feeds = dict(source.splits), dict[str, Feed]()
+    broken: dict[str, str] = {}
+    for name, images in source.splits.items():
+        if isinstance(images, Stored):
+            feeds[name] = Feed(kind="memory", bytes=images.pixels.nbytes)
+            continue
+        assert isinstance(images, Encoded)
+        cropped = name == "train" and wanted.augment.crop is not None
+        encoded = images if cropped else images.at_least(wanted.data.size)
+        splits[name], feeds[name], faults = _served(encoded, wanted, tell, cropped=cropped)
+        broken |= {images.blobs.name(number): reason for number, reason in faults.items()}
+    _judge(broken, wanted.data)
+    _complete(splits["train"], source.classes)
+    return replace(source, splits=splits, skipped={**source.skipped, **broken}, feeds=feeds)
+
+
+def _served(
+    images: Encoded, wanted: Wanted, tell: Tell, *, cropped: bool
+) -> tuple[Images, Feed, dict[int, str]]:
+    """Images without the broken ones, how they are read, and the broken ones with reasons."""
+    data = wanted.data
+    form = Form(data.size, data.channels)
+    found, why = _cached(images, form, wanted, tell, cropped=cropped)
+    if data.cache == "always" and found is None and wanted.build:
+        raise DataError(f"data.cache=always is not possible: {why}", "data.cache=auto")
+    if found is not None:
+        mine = np.intersect1d(list(found.broken), images.indices).tolist()
+        faults = {number: found.broken[number] for number in mine}
+        size = len(images.labels) * form.bytes
+        feed = Feed(kind="map", bytes=size, file=str(found.folder))
+        return Mapped(found.pixels, images).pick(_sound(images, faults)), feed, faults
+    faults = dict[int, str]()
+    if isinstance(data, Folder) and data.verify:
+        told = verify.known(images)
+        if told is None and wanted.build:
+            told = verify.broken(images, lambda *done: tell("checking", *done))
+        faults = told or {}
+    workers = _workers(wanted) if data.workers == "auto" else data.workers
+    return (
+        images.pick(_sound(images, faults)),
+        Feed(kind="decode", workers=workers, why=why),
+        faults,
+    )
+
+
+def _cached(
+    images: Encoded, form: Form, wanted: Wanted, tell: Tell, *, cropped: bool
+) -> tuple[Found | None, str | None]:
+    """The cache, or why there is none."""
+    if wanted.data.cache == "never":
+        return None, None
+    if cropped and not _native(images, form):
+        return None, "random crops want the whole images"
+    folder = cache.folder_of(images, form)
+    found = cache.find(folder, images, form)
+    if found is None:
+        need = len(images.blobs) * form.bytes
+        why = _too_large(need, asked=wanted.data.cache == "always")
+        if why is not None or not wanted.build:
+            return None, why or f"to be decoded once, {need} bytes"
+        try:
+            found = cache.build(folder, images, form, lambda *done: tell("decoding", *done))
+        except OSError as wrong:
+            return None, f"cannot write {cache.place()}: {wrong.strerror}"
+    if cropped and found.resized:
+        return None, "random crops want the whole images"
+    return found, None
+
+
+def _too_large(need: int, *, asked: bool) -> str | None:
+    """Why `need` bytes are too many for a cache; None if they fit."""
+    there = next(path for path in (cache.place(), *cache.place().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    share = 1 if asked else SHARE
+    if need > share * free:
+        return f"{need / 1e9:.1f} GB do not fit beside {free / 1e9:.1f} GB free in {there}"
+    if not asked and need > share * memory:
+        return f"{need / 1e9:.1f} GB do not fit in {memory / 1e9:.1f} GB of memory"
+    return None
+
+
+def _native(images: Encoded, form: Form) -> bool:
+    """Whether the images that are looked at have the stored size already."""
+    step = max(1, len(images.labels) // SAMPLE)
+    try:
+        shapes = {tuple(images[index].shape[1:]) for index in range(0, len(images.labels), step)}
+    except DataError:
+        return False
+    return shapes == {(form.size, form.size)}
+
+
+def _sound(images: Encoded, faults: dict[int, str]) -> np.ndarray:
+    """The images without those whose blobs are broken."""
+    return np.flatnonzero(~np.isin(images.indices, list(faults)))
+
+
+def _judge(broken: dict[str, str], data: Data) -> None:
+    if broken and data.on_error == "fail":
+        first, *others = broken.values()
+        more = f", and {len(others)} more" if others else ""
+        hint = "mend or remove it, or leave such files out with data.on_error=skip"
+        raise DataError(f"{first}{more}", hint)
+
+
+def _complete(train: Images, classes: tuple[str, ...]) -> None:
+    counts = np.bincount(train.labels, minlength=len(classes))
+    if not counts.all():
+        empty = classes[int(counts.argmin())]
+        raise DataError(f"no image of class '{empty}' is left to train on", "mend its images")
+
+
+def _workers(wanted: Wanted) -> int:
+    """On a GPU all cores decode; on a CPU they would take the cores from the net."""
+    cores = os.cpu_count() or 1
+    if wanted.accelerator == "cpu":
+        return cores // 4 // wanted.local
+    return min(MOST_WORKERS, cores // wanted.local)

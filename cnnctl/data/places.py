@@ -1,0 +1,31 @@
+"""Where cnnctl keeps what it can make again."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def cache_dir() -> Path:
+    """$CNNCTL_CACHE, or the folder cnnctl in the user's cache folder; it may not exist yet."""
+    given = os.environ.get("CNNCTL_CACHE")
+    if given:
+        return Path(given)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "cnnctl"
+
+
+def write(file: Path, data: bytes) -> None:
+    """Write a file whole or not at all. Raises OSError."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    number, beside = tempfile.mkstemp(prefix=".", dir=file.parent)
+    try:
+        with os.fdopen(number, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(beside).replace(file)
+    except OSError:
+        Path(beside).unlink(missing_ok=True)
+        raise
