@@ -74,7 +74,8 @@ def make(
     global_batch = train.data.batch_size * device.world * accumulate
     setting = step.Setting(
         min(train.data.batch_size, images), train.optimizer, device.precision,
-        accelerator=device.accelerator, accumulate=accumulate, devices=device.world,
+        accelerator=device.accelerator, channels_last=train.trainer.channels_last,
+        accumulate=accumulate, devices=device.world,
     )  # fmt: skip
     memory = document.training_memory(setting, step.measure(net, shape, setting))
     if images % train.data.batch_size == 1 and steps >= per_epoch:

@@ -69,6 +69,29 @@ class Published(Data):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Emnist(Published):
+    """EMNIST has six selections of the same characters."""
+
+    split: Literal["balanced", "byclass", "bymerge", "digits", "letters", "mnist"] = key(
+        "which of its six selections"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Svhn(Published):
+    """SVHN has easier images beside those for training."""
+
+    extra: bool = key("train on the 531,131 easier images, too")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stl10(Published):
+    """STL-10 names ten subsets of its training images, for its own protocol."""
+
+    subset: int | None = key("train on one of its ten subsets of 1,000 images", min=0, max=9)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fake(Data):
     """Noise of any size, for trials of speed."""
 
@@ -80,10 +103,10 @@ class Fake(Data):
 DATA: dict[str, type[Data]] = {
     "digits": Digits, "folder": Folder, "fake": Fake,
     **dict.fromkeys((
-        "mnist", "fashion_mnist", "kmnist", "emnist", "cifar10", "cifar100", "svhn", "stl10",
-        "imagenette", "imagenet", "flowers102", "food101", "oxford_pets", "gtsrb", "caltech101",
-        "eurosat",
+        "mnist", "fashion_mnist", "kmnist", "cifar10", "cifar100", "imagenette", "imagenet",
+        "flowers102", "food101", "oxford_pets", "gtsrb", "caltech101", "eurosat",
     ), Published),
+    "emnist": Emnist, "svhn": Svhn, "stl10": Stl10,
 }  # fmt: skip
 
 

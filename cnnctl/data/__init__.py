@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cnnctl.config.images import Data
-from cnnctl.data import digits, folder
+from cnnctl.data import digits, fake, folder, published
+from cnnctl.data.catalog import SETS
 from cnnctl.data.source import Source
 
-LOADERS: dict[str, Callable[[Data], Source]] = {"digits": digits.load, "folder": folder.load}
+LOADERS: dict[str, Callable[[Data], Source]] = {
+    "digits": digits.load,
+    "fake": fake.load,
+    "folder": folder.load,
+    **dict.fromkeys(SETS, published.load),
+}
 
 
 def load(data: Data) -> Source:

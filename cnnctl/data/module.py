@@ -36,7 +36,7 @@ class DataModule(pl.LightningDataModule):
         self.seed = train.seed
         self.chunked = chunked
         self.measured = measured
-        self.prepare = Prepare(train)
+        self.prepare = Prepare(train, len(source.classes))
         self.batches: Batches | None = None
 
     def train_dataloader(self) -> Loader:

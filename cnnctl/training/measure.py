@@ -46,8 +46,6 @@ def measure(
     net: Net, source: Source, train: schema.Train, split: str, device: Device
 ) -> dict[str, Any]:
     """Figures of `net` on one split, by class too; keys are those of the JSON contract."""
-    if train.trainer.channels_last:
-        net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's annotation lacks it
     task = Classify(net, len(source.classes))
     module = DataModule(source, train, measured=split)
     with quiet(), plain_errors():

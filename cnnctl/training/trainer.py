@@ -51,7 +51,11 @@ def fit(job: Job, run: Path, callbacks: list[pl.Callback]) -> dict[str, Any]:
     net = nets.build(job.spec, num_classes=len(plan.classes), shape=plan.shape)
     if job.start is not None:
         pretrained.load(net, job.start)
-    prepare_net(net, train.trainer)
+    if train.trainer.channels_last and plan.device.accelerator != "cpu":
+        # a CPU copies the weights in every step, which takes it no longer than to find them turned
+        net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's annotation lacks it
+    if train.trainer.compile:
+        net.compile()
     several = pace.fits(train, plan)
     clip = train.trainer.clip
     task = Classify(net, len(plan.classes), _configure(train, plan), several=several, clip=clip)
@@ -78,14 +82,6 @@ def fit(job: Job, run: Path, callbacks: list[pl.Callback]) -> dict[str, Any]:
         notes = loggers.told(targets)
     result = _result(plan, run, record.records, best) | {"memory": memory.beside(plan.memory)}
     return result | {"seconds": seconds, "test": figures(task.figures.get("test")), **notes}
-
-
-def prepare_net(net: nn.Module, trainer: schema.Trainer) -> None:
-    """Lay out the weights as the images are, and compile, if that is wanted."""
-    if trainer.channels_last:
-        net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's annotation lacks it
-    if trainer.compile:
-        net.compile()
 
 
 @contextlib.contextmanager

@@ -1,11 +1,12 @@
-"""Shifts, mirror images and rotations."""
+"""Shifts, mirror images, rotations and elastic distortions."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample, pad
+from torch.nn.functional import pad
 
+from cnnctl.data.augment import warp
 from cnnctl.data.draws import Draws
 
 
@@ -21,21 +22,32 @@ class ShiftFlip:
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """uint8 (B, C, H, W) -> the same."""
-        height, width = images.shape[-2:]
-        device = images.device
-        top, left = (draws.uniform("shift", 2) * (2 * self.shift + 1)).long().unbind(1)
-        mirrored = draws.uniform("flip") < self.flip
-        columns = torch.arange(width).expand(len(images), -1)
-        columns = torch.where(mirrored, columns.flip(1), columns) + left[:, None]
-        rows = torch.arange(height) + top[:, None]
-        framed = pad(images, (self.shift,) * 4) if self.shift else images
-        which = torch.arange(len(images), device=device)[:, None, None]
-        rows, columns = rows.to(device)[:, :, None], columns.to(device)[:, None, :]
-        return framed[which, :, rows, columns].permute(0, 3, 1, 2)
+        batch, channels, height, width = images.shape
+        top, left, mirrored = self.parameters(draws)
+        columns = torch.arange(width).expand(batch, -1)
+        columns = torch.where(mirrored[:, None], columns.flip(1), columns) + left[:, None]
+        lines = torch.arange(height) + top[:, None]
+        if self.shift:
+            images = pad(images, (self.shift,) * 4)
+            tall = torch.arange(batch * channels).view(batch, channels, 1) * images.shape[2]
+            lines = (lines[:, None] + tall).flatten().to(images.device)
+            images = images.flatten(0, 2).index_select(0, lines)
+            images = images.view(batch, channels, height, -1)
+        columns = columns.to(images.device)[:, None, None].expand(-1, channels, height, -1)
+        return images.gather(3, columns)
+
+    def parameters(self, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
+        """Top and left of the crop in the bordered image, and whether it is mirrored; (B,)."""
+        top, left, mirrored = draws.uniform("shift_flip", 3).unbind(1)
+        steps = 2 * self.shift + 1
+        return (top * steps).long(), (left * steps).long(), mirrored < self.flip
 
 
 class Rotate:
-    """A rotation about the centre by up to `degrees` both ways, bilinear, black outside."""
+    """A rotation about the centre by up to `degrees` both ways, bilinear, black outside.
+
+    As torchvision's RandomRotation(degrees, BILINEAR).
+    """
 
     def __init__(self, degrees: float) -> None:
         self.degrees = degrees
@@ -43,10 +55,59 @@ class Rotate:
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """uint8 (B, C, H, W) -> the same."""
         height, width = images.shape[-2:]
-        angle = torch.deg2rad((2 * draws.uniform("rotate")[:, 0] - 1) * self.degrees)
-        cosine, sine, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
-        rows = (cosine, sine * height / width, zero, -sine * width / height, cosine, zero)
-        theta = torch.stack(rows, 1).view(-1, 2, 3).to(images.device, torch.float32)
-        grid = affine_grid(theta, list(images.shape), align_corners=False)
-        turned = grid_sample(images.float(), grid, align_corners=False)
-        return turned.round().to(torch.uint8)
+        turns = warp.rotation(self.parameters(draws))
+        grid = warp.places(turns, height, width, images.device)
+        return warp.resample(images, grid, "bilinear", rim=True)
+
+    def parameters(self, draws: Draws) -> Tensor:
+        """Degrees, counter-clockwise, float64 (B,)."""
+        return (2 * draws.uniform("rotate")[:, 0] - 1) * self.degrees
+
+
+class Elastic:
+    """Pixels move by blurred noise: Simard, Steinkraus, Platt 2003, section 2.
+
+    As torchvision's ElasticTransform(alpha, sigma): alpha is the strength, sigma the
+    deviation of the Gaussian in pixels, which reaches 4 sigma and is reflected at the edges.
+    """
+
+    def __init__(self, alpha: float, sigma: float) -> None:
+        self.alpha = alpha
+        self.sigma = sigma
+
+    def __call__(self, images: Tensor, draws: Draws) -> Tensor:
+        """uint8 (B, C, H, W) -> the same."""
+        moves = self.parameters(draws, *images.shape[-2:]).to(images.device)
+        height, width = images.shape[-2:]
+        x = torch.linspace((1 - width) / width, (width - 1) / width, width)
+        y = torch.linspace((1 - height) / height, (height - 1) / height, height)
+        still = torch.stack((x.expand(height, -1), y[:, None].expand(-1, width)), 2)
+        grid = still.to(images.device) + moves
+        return warp.resample(images, grid, "bilinear", rim=True)
+
+    def parameters(self, draws: Draws, height: int, width: int) -> Tensor:
+        """How far each pixel is read from its place, x and y; 2 is an image; float32 (B, H, W, 2).
+
+        Blurred in float64: what is left after rounding does not depend on the batch.
+        """
+        noise = self.noise(draws, height, width)
+        blurred = _blur(height, self.sigma) @ noise @ _blur(width, self.sigma).T
+        size = torch.tensor([width, height]).view(2, 1, 1)
+        return (blurred * self.alpha / size).permute(0, 2, 3, 1).float()
+
+    def noise(self, draws: Draws, height: int, width: int) -> Tensor:
+        """Float64 (B, 2, H, W) in [-1, 1), for x and y."""
+        flat = draws.uniform("elastic", 2 * height * width)
+        return 2 * flat.view(-1, 2, height, width) - 1
+
+
+def _blur(size: int, sigma: float) -> Tensor:
+    """Float64 (size, size): the matrix that blurs a line, reflected at both ends."""
+    reach = int(8 * sigma + 1) // 2
+    offsets = torch.arange(-reach, reach + 1)
+    weights = torch.softmax(-((offsets / sigma) ** 2).double() / 2, 0)
+    found = (torch.arange(size)[:, None] + offsets).abs()
+    found = torch.where(found < size, found, 2 * (size - 1) - found)
+    return torch.zeros(size, size, dtype=torch.float64).scatter_add_(
+        1, found, weights.expand(size, -1)
+    )
