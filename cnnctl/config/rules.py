@@ -10,6 +10,8 @@ from cnnctl.config import schema
 from cnnctl.config.images import Data, Digits, Folder
 from cnnctl.errors import Problem
 
+OWN_LOSS = ("perceptron", "lenet_1998")  # families whose papers have no cross-entropy
+
 
 def broken(parts: Mapping[str, Any]) -> list[Problem]:
     """Every rule that these sections of a configuration break; some may be missing."""
@@ -20,6 +22,8 @@ def broken(parts: Mapping[str, Any]) -> list[Problem]:
         problems += _optimizer(parts["optimizer"])
     if "optimizer" in parts and "model" in parts:
         problems += _perceptron(parts["model"], parts["optimizer"])
+    if "data" in parts and "model" in parts:
+        problems += _weighed(parts["data"], parts["model"])
     if "schedule" in parts and "trainer" in parts:
         problems += _time(parts["schedule"], parts["trainer"].max_epochs)
     if "hardware" in parts:
@@ -45,6 +49,14 @@ def _optimizer(optimizer: schema.Optimizer) -> Iterator[Problem]:
     if isinstance(optimizer, schema.Sgd) and optimizer.nesterov and optimizer.momentum == 0:
         text = "optimizer.nesterov=true needs momentum, got optimizer.momentum=0"
         yield Problem(text, "set optimizer.momentum=0.9", "optimizer.nesterov")
+
+
+def _weighed(data: Data, model: dict[str, Any]) -> Iterator[Problem]:
+    """Class weights are those of cross-entropy."""
+    family = model.get("family")
+    if data.balance == "loss" and family in OWN_LOSS:
+        text = f"data.balance=loss has no effect on {family}, which has a loss of its own"
+        yield Problem(text, "data.balance=sample", "data.balance")
 
 
 def _perceptron(model: dict[str, Any], optimizer: schema.Optimizer) -> Iterator[Problem]:

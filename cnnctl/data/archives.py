@@ -1,114 +1,114 @@
 """Images in one .tar or .zip, below train/<class> and so on, or below <class>.
 
-Nothing is unpacked: the members are listed once, then each is read from its place. So a name
-that would lead out of a folder does no harm.
+Nothing is unpacked: each member is read from its place, and no path in it can lead anywhere.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from cnnctl.config.near import did_you_mean
-from cnnctl.data.folder import SUFFIXES
+from cnnctl.data.files import Names
+from cnnctl.data.listing import LAYOUT, SPLITS, SUFFIXES
 from cnnctl.data.source import Blobs, Part
 from cnnctl.errors import DataError
 
 PACKED = (".gz", ".tgz", ".xz", ".txz", ".bz2", ".tbz2", ".zst", ".tzst")
-SPLITS = {"train": "train", "test": "test"} | dict.fromkeys(
-    ("val", "valid", "validation", "dev"), "val"
-)
-LAYOUT = "it must hold train/<class>/<image> or <class>/<image>"
-BLOCK = 512  # bytes; what a tar archive is made of
+LOCAL = struct.Struct("<4s22xHH")  # a zip's local header: what it is, lengths of name and extra
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
 class Member(NamedTuple):
-    """Where a tar archive holds a file; `file` is the archive's number."""
+    """Where archive number `archive`, a tar, holds a file."""
 
     name: str
+    archive: int
     offset: int
     size: int
-    file: int = 0
 
 
-class Entry(NamedTuple):
-    """Where a zip archive holds a file: behind the local header at `header`."""
+class Places:
+    """Images at known places of some files.
 
-    name: str
-    header: int
-    packed: int
-    size: int
-    crc: int
-    method: int
-
-
-class Members:
-    """Files in tar archives.
-
-    An archive is opened for each read: that costs microseconds, and no two processes or
-    threads ever move the same file offset. Numbers and names are two arrays, because a
-    million Python objects would be copied into every loader process.
+    `table` has a row of numbers for each, int64 (N, K): first the file's, last the image's in
+    that file. Arrays, as a million Python objects would be copied into every loader process.
     """
 
-    def __init__(self, files: Sequence[Path], members: Sequence[Member | Entry]) -> None:
+    def __init__(self, files: Sequence[str | Path], table: Sequence[Sequence[int]]) -> None:
         self.files = [str(file) for file in files]
-        self.names = np.array([member.name.encode(errors="surrogateescape") for member in members])
-        self.table = np.array([member[1:] for member in members], np.int64)
+        self.table = np.array(table, np.int64)
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __getitem__(self, index: int, /) -> bytes:
+        file, *place = self.table[index].tolist()
         try:
-            with Path(self._file(index)).open("rb") as file:
-                return self._read(file, index)
+            return self._read(self.files[file], *place)
         except (OSError, ValueError, zlib.error) as wrong:
             raise DataError(f"cannot read image {self.name(index)}: {reason(wrong)}") from wrong
 
-    def _file(self, index: int) -> str:
-        return self.files[self.table[index, 2]]
+    def _read(self, file: str, *place: int) -> bytes:
+        raise NotImplementedError
 
-    def _read(self, file: BinaryIO, index: int) -> bytes:
-        offset, size, _ = self.table[index].tolist()
-        return _exactly(file, offset, size)
+    def name(self, index: int) -> str:
+        """The file, and the number or the name that the image has in it."""
+        return f"{self.files[self.table[index, 0]]}/{self.table[index, -1]}"
+
+    def stamp(self) -> str:
+        """SHA-256 over path, size and time of the last change of the files, and the places."""
+        digest = hashlib.sha256(self.table.tobytes())
+        for file in self.files:
+            try:
+                found = Path(file).stat()
+            except OSError as wrong:
+                raise unreadable(Path(file), wrong) from wrong
+            digest.update(os.fsencode(f"{file}\0{found.st_size}\0{found.st_mtime_ns}\n"))
+        return digest.hexdigest()
+
+
+class Members(Places):
+    """Files in tar archives.
+
+    An archive is opened for each read: that costs microseconds, and no two processes or
+    threads ever move the same file offset.
+    """
+
+    def __init__(self, files: Sequence[Path], members: Sequence[tuple[Any, ...]]) -> None:
+        super().__init__(files, [place for _, *place in members])
+        self.names = Names.from_list([name for name, *_ in members])
 
     def name(self, index: int) -> str:
         """The archive's path, and the member's path inside it."""
-        return f"{self._file(index)}/{self.names[index].decode(errors='replace')}"
+        return f"{self.files[self.table[index, 0]]}/{self.names[index]}"
 
-    def stamp(self) -> str:
-        """As `stamp` says, of the archives and of these members' places in them."""
-        return stamp(self.files, self.table.tobytes())
+    def _read(self, file: str, *place: int) -> bytes:
+        with Path(file).open("rb") as opened:
+            return _exactly(opened, *place)
 
 
 class Entries(Members):
-    """Files in one zip archive, stored or deflated."""
+    """Files in one zip archive, stored or deflated, each behind a local header."""
 
-    def _file(self, index: int) -> str:  # noqa: ARG002 - there is one only
-        return self.files[0]
-
-    def _read(self, file: BinaryIO, index: int) -> bytes:
-        header, packed, size, crc, method = self.table[index].tolist()
-        local = _exactly(file, header, zipfile.sizeFileHeader)
-        if not local.startswith(zipfile.stringFileHeader):
-            raise ValueError("the archive has changed or is damaged")
-        name, extra = struct.unpack("<HH", local[26:])  # lengths, in bytes
-        data = _exactly(file, header + len(local) + name + extra, packed)
+    def _read(self, file: str, *place: int) -> bytes:
+        header, packed, size, crc, method = place
+        with Path(file).open("rb") as opened:
+            local = LOCAL.unpack(_exactly(opened, header, LOCAL.size))
+            data = _exactly(opened, header + LOCAL.size + sum(local[1:]), packed)
         if method == zipfile.ZIP_DEFLATED:
             data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size)
-        if len(data) != size or zlib.crc32(data) != crc:
+        if local[0] != b"PK\3\4" or len(data) != size or zlib.crc32(data) != crc:
             raise ValueError("its checksum is wrong")
         return data
 
@@ -120,73 +120,59 @@ def parts(root: str) -> dict[str, Part]:
     it is compressed as a whole, encrypted, damaged, or laid out in another way.
     """
     path = Path(root).expanduser()
-    if path.suffix.lower() == ".zip":
-        kind, members = Entries, list(_entries(path))
-    else:
-        kind, members = Members, list(tar_members(path))
-    latest = {member.name: member for member in members if _is_image(member.name)}
-    blobs: dict[str, Blobs] = {}
-    labels: dict[str, list[str]] = {}
-    rows = sorted(_sorted_out(latest))  # as a folder of the same files is
+    zipped = path.suffix.lower() == ".zip"
+    kind, members = (Entries, _entries(path)) if zipped else (Members, tar_members(path))
+    last = {member[0]: member for member in members if _is_image(member[0])}
+    rows = sorted(_sorted_out(last))  # as a folder of the same files is
     if not rows:
         raise DataError(f"{path} has no images below class folders", LAYOUT)
-    for split, group in groupby(rows, itemgetter(0)):
-        _, labels[split], names = zip(*group, strict=True)
-        blobs[split] = kind([path], [latest[name] for name in names])
-    return assemble(str(path), blobs, labels, sorted(set(labels.get("train", ()))))
+    classes = sorted({label for split, label, _ in rows if split == "train"})
+    return assemble(str(path), rows, lambda names: kind([path], [last[n] for n in names]), classes)
 
 
 def assemble(
-    where: str, blobs: Mapping[str, Blobs], labels: Mapping[str, Sequence[str]],
+    where: str, rows: Iterable[tuple[str, str, Any]], kind: Callable[[list[Any]], Blobs],
     classes: Sequence[str] = (),
 ) -> dict[str, Part]:  # fmt: skip
-    """The parts train, val, test, their class numbers counted in `classes`.
+    """The parts train, val and test of rows of split, class and place; `kind` takes the places.
 
-    Without these, in the names of train: by size if all are numbers, else by letters. Raises
-    DataError if there is no train, or a class that is not among them.
+    Classes are counted in `classes`, else in the names of train: by size if all are numbers.
+    Raises DataError if there is no train, or a class that is not among them.
     """
-    if "train" not in blobs:
-        raise DataError(f"{where} has no split 'train'", f"it has {', '.join(blobs)}")
-    ordered = tuple(classes) or _in_order(set(labels["train"]))
+    found: dict[str, tuple[list[str], list[Any]]] = {}
+    for split, label, place in rows:
+        labels, places = found.setdefault(split, ([], []))
+        labels.append(label)
+        places.append(place)
+    if "train" not in found:
+        text = f"{where} has no split 'train'" if found else f"{where} has no images"
+        raise DataError(text, f"it has {', '.join(found)}" if found else None)
+    ordered = tuple(classes or _in_order(set(found["train"][0])))
     numbers = {name: number for number, name in enumerate(ordered)}
     made: dict[str, Part] = {}
-    for split in (split for split in ("train", "val", "test") if split in blobs):
-        unknown = next((name for name in labels[split] if name not in numbers), None)
+    for split in sorted(found, key=("train", "val", "test").index):
+        labels, places = found[split]
+        unknown = next((name for name in labels if name not in numbers), None)
         if unknown is not None:
             text = f"{where} has class '{unknown}' in {split}, which train lacks"
             raise DataError(text, did_you_mean(unknown, ordered))
-        counted = np.array([numbers[name] for name in labels[split]], np.int64)
-        made[split] = Part(blobs[split], counted, ordered)
+        made[split] = Part(kind(places), np.array([numbers[n] for n in labels], np.int64), ordered)
     return made
 
 
-def _in_order(names: Iterable[str]) -> tuple[str, ...]:
+def _in_order(names: Iterable[str]) -> list[str]:
     ordered = sorted(names)
-    if all(NUMBER.fullmatch(name) for name in ordered):
-        ordered.sort(key=float)
-    return tuple(ordered)
-
-
-def stamp(files: Iterable[str | Path], places: bytes) -> str:
-    """SHA-256 over every file's path, size and time of the last change, and over `places`.
-
-    `places` tells images of the same files apart.
-    """
-    digest = hashlib.sha256(places)
-    for file in files:
-        found = Path(file).stat()
-        digest.update(f"{file}\0{found.st_size}\0{found.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
+    return sorted(ordered, key=float) if all(map(NUMBER.fullmatch, ordered)) else ordered
 
 
 def reason(wrong: Exception) -> str:
     """Why something could not be read, in one line."""
-    text = getattr(wrong, "strerror", None) or str(wrong)
-    return (text or type(wrong).__name__).strip().splitlines()[0]
+    text = getattr(wrong, "strerror", None) or str(wrong).strip() or type(wrong).__name__
+    return text.splitlines()[0]
 
 
-def tar_members(path: Path, number: int = 0) -> Iterator[Member]:
-    """The files in a plain tar archive, in its order; each has the archive's number.
+def tar_members(path: Path, archive: int = 0) -> Iterator[Member]:
+    """The files in a plain tar archive, in its order.
 
     Raises DataError if the archive is compressed, damaged, or has links in place of images.
     """
@@ -194,23 +180,22 @@ def tar_members(path: Path, number: int = 0) -> Iterator[Member]:
         text = f"{path} is compressed as a whole: no image can be read by itself"
         raise DataError(text, "unpack it, or make a plain .tar")
     try:
-        with tarfile.open(path, "r:") as tar:
+        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             while (member := tar.next()) is not None:
-                tar.members.clear()  # it would keep all of them
+                tar.members.clear()  # pyright: ignore[reportAttributeAccessIssue] - it keeps all
                 if member.isreg() and not member.issparse():
-                    yield Member(member.name, member.offset_data, member.size, number)
+                    yield Member(member.name, archive, member.offset_data, member.size)
                 elif not member.isdir() and _is_image(member.name):
                     text = f"{path} has a link or a hole in place of the image {member.name}"
                     raise DataError(text, "make it with tar --dereference --hard-dereference")
-            assert tar.fileobj is not None
-            tar.fileobj.seek(tar.offset)  # tarfile takes any wrong header for the end
-            if tar.fileobj.read(BLOCK) != bytes(BLOCK):
+            file.seek(tar.offset)  # tarfile takes any wrong header for the end
+            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                 raise tarfile.ReadError("it ends early, or a header is wrong")
     except (tarfile.TarError, OSError) as wrong:
         raise unreadable(path, wrong) from wrong
 
 
-def _entries(path: Path) -> Iterator[Entry]:
+def _entries(path: Path) -> Iterator[tuple[str, int, int, int, int, int, int]]:
     try:
         with zipfile.ZipFile(path) as opened:
             found = opened.infolist()
@@ -224,10 +209,8 @@ def _entries(path: Path) -> Iterator[Entry]:
         if one.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
             text = f"{path} is compressed with method {one.compress_type}: {one.filename}"
             raise DataError(text, "make it again, stored or deflated")
-        yield Entry(
-            one.filename, one.header_offset, one.compress_size, one.file_size, one.CRC,
-            one.compress_type,
-        )  # fmt: skip
+        sizes = (one.compress_size, one.file_size)
+        yield one.filename, 0, one.header_offset, *sizes, one.CRC, one.compress_type
 
 
 def unreadable(path: Path, wrong: Exception) -> DataError:
@@ -261,14 +244,9 @@ def _sorted_out(names: Iterable[str]) -> list[tuple[str, str, str]]:
     found = [(name, steps) for name in names if len(steps := _steps(name)) > 1]
     while True:
         deep = [(name, steps) for name, steps in found if len(steps) > 2]  # noqa: PLR2004 - split or top, class, image
-        if not deep or {steps[0] for _, steps in found} - {deep[0][1][0]}:
-            break
-        if deep[0][1][0].lower() in SPLITS:
+        tops = {steps[0].lower() for _, steps in found}
+        if not deep or len(tops) > 1 or tops & SPLITS.keys():
             break
         found = [(name, steps[1:]) for name, steps in deep]
-    split = [
-        (SPLITS[steps[0].lower()], steps[1], name)
-        for name, steps in deep
-        if steps[0].lower() in SPLITS
-    ]
-    return split or [("train", steps[0], name) for name, steps in found]
+    split = [(SPLITS.get(steps[0].lower(), ""), steps[1], name) for name, steps in deep]
+    return [row for row in split if row[0]] or [("train", steps[0], name) for name, steps in found]

@@ -103,7 +103,9 @@ def _gtsrb(dataset: Any) -> Found:
     """Signs have numbers; a test image is listed with the number of its sign."""
     training = Path(dataset._base_folder) / "GTSRB" / "Training"  # noqa: SLF001
     classes, _ = datasets.folder.find_classes(training)
-    return _listed(*_folders(dataset)[:2], classes)
+    found = _folders(dataset)
+    assert not isinstance(found.images, Tensor)
+    return _listed(found.images, found.labels, classes)
 
 
 def _flowers(dataset: Any) -> Found:
@@ -142,6 +144,7 @@ SPLIT = {"train": {"split": "train"}, "test": {"split": "test"}}
 VAL_IS_TEST = {"train": {"split": "train"}, "test": {"split": "val"}}
 WHOLE: dict[str, dict[str, Any]] = {"train": {}}
 ILSVRC = ("ILSVRC2012_devkit_t12.tar.gz", "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar")
+ILSVRC_PAGE = "https://image-net.org/download-images"
 
 SETS = {
     "mnist": Set("MNIST", datasets.MNIST, _mnist, TRAIN, _idx("MNIST")),
@@ -173,7 +176,7 @@ SETS = {
     "imagenet": Set(
         "ImageNet", datasets.ImageNet, _synonyms, VAL_IS_TEST,
         tuple(zip(("meta.bin", "train", "val"), ILSVRC, strict=True)),
-        get=f"get {', '.join(ILSVRC)} from https://image-net.org/download-images and put them there",
+        get=f"get {', '.join(ILSVRC)} from {ILSVRC_PAGE} and put them there",
     ),
     "flowers102": Set(
         "Flowers-102", datasets.Flowers102, _flowers, SPLIT | {"val": {"split": "val"}},

@@ -4,30 +4,84 @@ from __future__ import annotations
 
 import io
 import logging
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
+from torchvision import io as torchvision_io
 
 from cnnctl.errors import DataError
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # its reasons are in our errors
 
+JPEG = b"\xff\xd8"
+FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive; the others are hardly used
+ALONE = (0x01, *range(0xD0, 0xD9))  # markers without a segment
+SCAN, END, APP1 = 0xDA, 0xD9, 0xE1
 
-def image(data: bytes, channels: int, name: str, least: int | None = None) -> Tensor:  # noqa: ARG001
+
+class Frame(NamedTuple):
+    """What the head of a JPEG says of its image."""
+
+    height: int
+    width: int
+    components: int
+
+
+def image(data: bytes, channels: int, name: str, least: int | None = None) -> Tensor:
     """The image as uint8 (channels, H, W), upright as its EXIF says.
 
-    Raises DataError, naming the image, if it cannot be decoded to the last pixel.
+    What is transparent keeps the colour that is stored for it. With `least`, a JPEG whose short
+    side has 2·least pixels or more is decoded at a half, a quarter or an eighth of its size, so
+    that the short side keeps at least so many. Raises DataError, naming the image, if it cannot
+    be decoded to the last pixel.
     """
+    frame = _frame(data)
+    if frame is not None and _usual(frame, channels, least):
+        quick = _quick(data)
+        if quick is not None:
+            return quick.expand(channels, -1, -1)
+    return _any(data, channels, name, least)
+
+
+def _usual(frame: Frame, channels: int, least: int | None) -> bool:
+    """Whether torchvision decodes it to the same pixels as PIL would, and as safely."""
+    pixels = frame.height * frame.width
+    return (
+        frame.components in {1, channels}
+        and 0 < pixels <= (Image.MAX_IMAGE_PIXELS or 0)
+        and (least is None or min(frame.height, frame.width) < 2 * least)
+    )
+
+
+def _quick(data: bytes) -> Tensor | None:
+    """A JPEG by torchvision, with the components that it has; None if something is wrong.
+
+    Not for PNG: on damaged pixels torchvision's decoder kills the process.
+    """
+    buffer = torch.frombuffer(bytearray(data), dtype=torch.uint8)  # torch wants it writable
+    try:
+        return torchvision_io.decode_jpeg(buffer, apply_exif_orientation=True)
+    except RuntimeError:
+        return None  # PIL has the last word, and the better reasons
+
+
+def _any(data: bytes, channels: int, name: str, least: int | None) -> Tensor:
+    """By PIL, whatever it knows."""
+    wanted = "L" if channels == 1 else "RGB"
     try:
         with Image.open(io.BytesIO(data)) as opened:
-            upright = _eight_bits(ImageOps.exif_transpose(opened))
-            upright = upright.convert("L" if channels == 1 else "RGB")
+            if least is not None:
+                opened.draft(None, (least, least))
+            ImageOps.exif_transpose(opened, in_place=True)
+            upright = _eight_bits(opened)
+            pixels = np.array(upright if upright.mode == wanted else upright.convert(wanted))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as wrong:
         raise DataError(f"cannot read image {name}: {_reason(data, wrong)}") from wrong
-    pixels = torch.from_numpy(np.array(upright))
-    return pixels.unsqueeze(0) if channels == 1 else pixels.permute(2, 0, 1)
+    found = torch.from_numpy(pixels)
+    return found.unsqueeze(0) if channels == 1 else found.permute(2, 0, 1)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
@@ -42,6 +96,34 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         levels = np.asarray(image).clip(0, 65535) / 257
         return Image.fromarray(levels.round().astype(np.uint8))
     return image.convert("RGBA") if image.mode == "P" else image
+
+
+def _frame(data: bytes) -> Frame | None:
+    """The head of a JPEG of 8 bits (ITU-T T.81, annex B); None for anything else.
+
+    None also where the orientation stands in XMP instead of EXIF, which torchvision ignores.
+    """
+    if data[:2] != JPEG:
+        return None
+    place = 2
+    while place + 10 <= len(data) and data[place] == 0xFF:  # noqa: PLR2004 - starts every marker
+        marker = data[place + 1]
+        if marker == 0xFF or marker in ALONE:  # noqa: PLR2004 - filler before a marker
+            place += 1 if marker == 0xFF else 2  # noqa: PLR2004 - as above
+            continue
+        if marker in FRAMES:
+            _, bits, height, width, components = (
+                int.from_bytes(data[place + start : place + stop])
+                for start, stop in ((2, 4), (4, 5), (5, 7), (7, 9), (9, 10))
+            )
+            return Frame(height, width, components) if bits == 8 else None  # noqa: PLR2004
+        after = place + 2 + int.from_bytes(data[place + 2 : place + 4])
+        if marker in {SCAN, END} or after == place + 2:
+            return None
+        if marker == APP1 and b":Orientation" in data[place:after]:
+            return None
+        place = after
+    return None
 
 
 def _reason(data: bytes, wrong: Exception) -> str:

@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import functional
 
 from cnnctl.config.images import Data, Digits
 from cnnctl.data.source import Source, Stored
-from cnnctl.data.split import stratified
+from cnnctl.data.split import divide
 
 CLASSES = tuple("0123456789")
 LEVELS = 16  # the file holds 0..16, one count per 4x4 block of a bitmap
@@ -28,7 +28,7 @@ def load(data: Data) -> Source:
         labels = arrays["labels"].astype(np.int64)
     images = functional.resize(images.unsqueeze(1), [data.size, data.size], antialias=True)
     images = images.round().to(torch.uint8).expand(-1, data.channels, -1, -1)
-    fractions = {"val": data.val_fraction, "test": data.test_fraction}
-    parts = stratified(labels, fractions, data.split_seed, CLASSES)
     whole = Stored(images, labels)
-    return Source(CLASSES, {name: whole.pick(indices) for name, indices in parts.items()})
+    parts = divide(labels, data, CLASSES)
+    splits = {name: whole.pick(indices) for name, indices in parts.items()}
+    return Source(CLASSES, splits, drawn=("val", "test"))

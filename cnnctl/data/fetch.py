@@ -10,15 +10,19 @@ import socket
 import sys
 import warnings
 from collections.abc import Iterator
+from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 from cnnctl.config.images import Published
 from cnnctl.data.catalog import SETS, Found, Set
 from cnnctl.errors import DataError
 
 SILENCE = 60.0  # seconds after which a server that sends nothing is given up
+# After these, whatever has been unpacked before is whole.
+BEFORE_UNPACKING = (URLError, ConnectionError, TimeoutError, HTTPException, RuntimeError)
 ELSEWHERE = "or give the folder that holds it: data.root=FOLDER"
 WORDS = {  # torchvision's, and ours
     "Dataset not found": "a file is missing, or its checksum differs",
@@ -101,23 +105,25 @@ class _Fetch:
 
     def _make(self, made: list[Path]) -> dict[str, Found]:
         """A set that is downloaded or unpacked; while that lasts, a mark names what is `made`."""
-        done = False
+        whole = False
         try:
             if not self.entry.checked:
                 self.root.mkdir(parents=True, exist_ok=True)
                 names = "\n".join(path.relative_to(self.root).as_posix() for path in made)
                 self.mark.write_text(names, encoding="utf-8")
             found = self._read(download=self.download)
-            done = True
+            whole = True
         except Exception as wrong:
+            whole = isinstance(wrong, BEFORE_UNPACKING)
             doing = "download" if self.download else "unpack"
             text = f"cannot {doing} {self.entry.title} to {self.root}: {_reason(wrong)}"
             raise DataError(text, self.entry.get or f"try again later, {ELSEWHERE}") from wrong
         else:
             return found
         finally:
-            if done or not any(path.exists() for path in made):
-                self.mark.unlink(missing_ok=True)
+            if whole or not any(path.exists() for path in made):
+                with contextlib.suppress(OSError):  # a folder that may not be written has no mark
+                    self.mark.unlink()
 
     def _read(self, *, download: bool) -> dict[str, Found]:
         arguments = self.arguments if self.entry.get else {**self.arguments, "download": download}

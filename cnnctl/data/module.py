@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from cnnctl.config.schema import Train
+from cnnctl.data import balance
 from cnnctl.data.order import Batches, Order
 from cnnctl.data.prepare import Prepare
 from cnnctl.data.reading import Pixels, Reader, View, Whole, Window
@@ -42,7 +43,10 @@ class DataModule(pl.LightningDataModule):
     def train_dataloader(self) -> Loader:
         """Shuffled, and changed at random."""
         world, rank = self._place()
-        order = Order(self.source.sizes["train"], self.seed, world=world, rank=rank)
+        labels, weights = self.source.splits["train"].labels, None
+        if self.data.balance == "sample":
+            weights = balance.weights(labels, len(self.source.classes))[labels]
+        order = Order(len(labels), self.seed, world=world, rank=rank, weights=weights)
         self.batches = Batches(order, self.data.batch_size, alone=ALONE if self.chunked else 0)
         area = self.augment.crop
         view = Whole(self.data.size) if area is None else Window(self.data.size, area)

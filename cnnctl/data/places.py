@@ -9,11 +9,11 @@ from pathlib import Path
 
 def cache_dir() -> Path:
     """$CNNCTL_CACHE, or the folder cnnctl in the user's cache folder; it may not exist yet."""
-    given = os.environ.get("CNNCTL_CACHE")
-    if given:
-        return Path(given)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "cnnctl"
+    if own := os.environ.get("CNNCTL_CACHE"):
+        return Path(own).expanduser().absolute()
+    if shared := os.environ.get("XDG_CACHE_HOME"):
+        return Path(shared).expanduser().absolute() / "cnnctl"
+    return Path.home() / ".cache" / "cnnctl"
 
 
 def write(file: Path, data: bytes) -> None:

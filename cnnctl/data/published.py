@@ -56,11 +56,12 @@ def _checked(found: dict[str, Found], data: Published) -> tuple[str, ...]:
     for name, part in found.items():
         images, labels = len(part.images), part.labels
         if not images or images != len(labels):
-            raise DataError(
-                f"{place} is damaged: {images} images and {len(labels)} labels in {name}"
-            )
-        if part.classes != classes or labels.min() < 0 or labels.max() >= len(classes):
+            text = f"{images} images and {len(labels)} labels in {name}"
+            raise DataError(f"{place} is damaged: {text}")
+        if part.classes != classes:
             raise DataError(f"{place} is damaged: {name} has other classes than train")
+        if labels.min() < 0 or labels.max() >= len(classes):
+            raise DataError(f"{place} is damaged: {name} has a label that is no class")
     return classes
 
 

@@ -163,13 +163,15 @@ class Source:
     """A data set: its class names in the order of the labels, and its splits.
 
     `splits` has "train" and "val", and "test" if there is one; `skipped` names the files
-    that were left out, with the reason; `feeds` how each split is read, once that is settled.
+    that were left out, with the reason; `feeds` how each split is read, once that is settled;
+    `drawn` names the splits that a ratio or a fold made.
     """
 
     classes: tuple[str, ...]
     splits: dict[str, Images]
     skipped: dict[str, str] = field(default_factory=dict)
     feeds: dict[str, Feed] = field(default_factory=dict)
+    drawn: tuple[str, ...] = ()
 
     @property
     def sizes(self) -> dict[str, int]:

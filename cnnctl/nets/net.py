@@ -19,13 +19,16 @@ class Net(nn.Sequential):
 
     A family calls this with its layers, then `init` fills them. In training a net may give a
     tuple, whose first entry are the logits and whose others only `loss` understands.
+    `class_weights` (num_classes,), if set, is how much an image of each class counts in training.
     """
 
     Spec: ClassVar[type[spec.Spec]]
+    class_weights: Tensor | None
 
     def __init__(self, layers: Layers, init: spec.Init) -> None:
         super().__init__(layers)
         initialise(self, init)
+        self.register_buffer("class_weights", None, persistent=False)
 
     def __getitem__(self, index: slice | int) -> nn.Module:  # pyright: ignore[reportIncompatibleMethodOverride] - a part of a net is no Net
         """A layer, or several as a Sequential under their own names."""
@@ -40,4 +43,8 @@ class Net(nn.Sequential):
     def loss(self, outputs: Tensor | tuple[Tensor, ...], labels: Tensor) -> Tensor:
         """What training makes small: mean cross-entropy over the labels (B,)."""
         logits = outputs[0] if isinstance(outputs, tuple) else outputs
-        return cross_entropy(logits, labels)
+        return self.cross_entropy(logits, labels)
+
+    def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Over labels (B,), or over shares of the classes (B, num_classes)."""
+        return cross_entropy(logits, labels, self.class_weights if self.training else None)

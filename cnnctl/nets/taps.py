@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from cnnctl.nets.blocks import Layers
 from cnnctl.nets.net import Net
@@ -39,4 +38,4 @@ class TappedNet(Net):
         """Cross-entropy of the logits, plus `tap_weight` times that of every tap."""
         main = super().loss(outputs, labels)
         taps = outputs[1:] if isinstance(outputs, tuple) else ()
-        return main + sum(self.tap_weight * cross_entropy(tap, labels) for tap in taps)
+        return main + sum(self.tap_weight * self.cross_entropy(tap, labels) for tap in taps)

@@ -24,18 +24,27 @@ class EpochRecord(pl.Callback):
     """Makes one record per epoch and gives it to every logger.
 
     A record has epoch (from 1), step, lr (of the last step), train/… and val/… figures, images,
-    seconds (of the training part) and images_per_second. Raises TrainingError if a loss is not
-    a number.
+    seconds (of the training part), images_per_second and waiting, the share of the seconds in
+    which the next batch was not there yet. Raises TrainingError if a loss is not a number.
     """
 
     def __init__(self) -> None:
         self.records: list[Record] = []
         self._started = 0.0
         self._seconds = 0.0
+        self._waited = 0.0
+        self._ended = 0.0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
-        self._started = time.perf_counter()
+        self._started = self._ended = time.perf_counter()
+        self._waited = 0.0
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """The batch is there."""
+        self._waited += time.perf_counter() - self._ended
 
     def on_train_batch_end(
         self,
@@ -48,6 +57,7 @@ class EpochRecord(pl.Callback):
         """Let Lightning validate also where max_steps ends the run within an epoch."""
         if trainer.global_step == trainer.max_steps:
             trainer.should_stop = True
+        self._ended = time.perf_counter()
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop the clock: the training part of the epoch is over once the device is done."""
@@ -65,6 +75,7 @@ class EpochRecord(pl.Callback):
         record["images"] = pl_module.images["train"]
         record["seconds"] = self._seconds
         record["images_per_second"] = record["images"] / self._seconds
+        record["waiting"] = self._waited / self._seconds
         self.records.append(record)
         for logger in trainer.loggers:
             logger.log_metrics(record, step=trainer.global_step)

@@ -15,6 +15,7 @@ from torch import nn
 
 from cnnctl import nets, pretrained, runs, weights
 from cnnctl.config import schema
+from cnnctl.data import balance
 from cnnctl.data.module import DataModule
 from cnnctl.data.source import Source
 from cnnctl.nets.spec import Spec
@@ -56,6 +57,9 @@ def fit(job: Job, run: Path, callbacks: list[pl.Callback]) -> dict[str, Any]:
         net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's annotation lacks it
     if train.trainer.compile:
         net.compile()
+    if train.data.balance == "loss":
+        counts = balance.weights(job.source.splits["train"].labels, len(plan.classes))
+        net.class_weights = torch.from_numpy(counts).float()
     several = pace.fits(train, plan)
     clip = train.trainer.clip
     task = Classify(net, len(plan.classes), _configure(train, plan), several=several, clip=clip)
@@ -113,6 +117,7 @@ def _result(
     chosen = records[best.epoch]
     trained = sum(record["seconds"] for record in records)
     images = sum(record["images"] for record in records)
+    waited = sum(record["waiting"] * record["seconds"] for record in records)
     last = weights.read(run / runs.CHECKPOINTS / runs.LAST)
     val = {name.removeprefix("val/"): value for name, value in chosen.items()}
     return {
@@ -122,6 +127,7 @@ def _result(
         "epochs": len(records),
         "steps": int(records[-1]["step"]),
         "images_per_second": images / trained,
+        "waiting": waited / trained,
         "peak_memory_bytes": provenance.peak_memory(plan.device),
         "best": {"epoch": int(chosen["epoch"]), "weights_sha256": weights.sha256(best.weights)},
         "val": figures(val),

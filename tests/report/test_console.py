@@ -15,10 +15,14 @@ from cnnctl.report.result import Result
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 RUN = "outputs/train/2026-11-21_14-03-19_lenet5_digits_7f3a"
+MEMORY: dict[str, Any] = {"kind": "memory", "bytes": 1, "workers": 0, "file": None, "why": None}
+CACHED = {**MEMORY, "kind": "map", "file": "cache", "bytes": 120_000_000}
+DECODED = {**MEMORY, "kind": "decode", "workers": 4, "why": "random crops want the whole images"}
 PLAN: dict[str, Any] = {
     "model": "lenet5", "params": 61706, "macs": 416520, "shape": [1, 32, 32], "data": "digits",
     "classes": list("0123456789"), "sizes": {"train": 1259, "val": 179, "test": 359},
-    "skipped": {}, "augment": "shift", "epochs": 40, "steps_per_epoch": 20, "steps": 800,
+    "skipped": {}, "feeds": dict.fromkeys(("train", "val", "test"), MEMORY),
+    "augment": "shift", "epochs": 40, "steps_per_epoch": 20, "steps": 800,
     "batch_size": 64, "global_batch": 64, "optimizer": "adam", "lr": 0.003, "schedule": "cosine",
     "warmup_steps": 0, "seed": 0, "run": RUN, "pretrained": None,
     "device": {
@@ -31,7 +35,8 @@ PLAN: dict[str, Any] = {
 }  # fmt: skip
 TRAINED: dict[str, Any] = {
     "run": RUN, "weights_sha256": "4a3ec60205876d5d" * 4, "params": 61706, "epochs": 40,
-    "steps": 800, "seconds": 17.26, "images_per_second": 3726.28, "peak_memory_bytes": 799985664,
+    "steps": 800, "seconds": 17.26, "images_per_second": 3726.28, "waiting": 0.0213,
+    "peak_memory_bytes": 799985664,
     "best": {"epoch": 37, "weights_sha256": "0" * 64},
     "val": {"top1": 0.98882, "top5": 1.0, "loss": 0.0432},
     "test": {"top1": 0.98607, "top5": 0.99972, "loss": 0.05581}, "seed": 0,
@@ -80,7 +85,7 @@ def test_each_view_looks_as_it_did(view: str, width: int, *, overwrite: bool) ->
 @pytest.mark.parametrize(
     ("view", "data", "expected"),
     [
-        ("plan", PLAN, 9),
+        ("plan", PLAN, 10),
         ("evaluated", EVALUATED, 3 + 1 + 4 + 1 + 2),
         ("listing", MODELS, 4),
         ("listing", {"data": [{"name": "d", "source": "s" * 200, "licence": "l" * 50}]}, 3),
@@ -105,6 +110,22 @@ def test_commands_are_never_cut_so_that_they_can_be_copied() -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
+        (
+            {"feeds": {"train": CACHED, "val": CACHED}},
+            "loading    decoded once, 240 MB in the cache",
+        ),
+        (
+            {"feeds": {"train": DECODED, "val": CACHED, "test": CACHED}},
+            "loading    train decoded by 4 processes · val test decoded once, 240 MB in the cache",
+        ),
+        (
+            {"feeds": {"train": DECODED, "val": CACHED}},
+            "train has no cache: random crops want the whole images",
+        ),
+        (
+            {"feeds": {"train": {**DECODED, "workers": 0, "why": None}}},
+            "loading    decoded as it goes",
+        ),
         ({"epochs": 1, "steps": 20}, "steps      20: 1 epoch of 20 · global batch 64"),
         (
             {"warmup_steps": 1000},
@@ -169,7 +190,9 @@ def test_a_run_says_how_far_off_the_prediction_was(
 
 
 def test_the_memory_of_the_process_is_another_figure() -> None:
-    assert "time     17.3 s · 3,726 images/s · process 800 MB" in lines("trained", TRAINED)
+    assert "time     17.3 s · 3,726 images/s · 2 % waiting for images · process 800 MB" in lines(
+        "trained", TRAINED
+    )
 
 
 def test_without_test_images_only_val_is_shown() -> None:

@@ -28,11 +28,12 @@ class Step(NamedTuple):
 def apply(images: Tensor, step: Step, mode: str) -> Tensor:
     """uint8 (B, C, H, W) -> the same; `mode` of sampling is nearest or bilinear."""
     changed = images.clone()
+    height, width = images.shape[-2:]
     moved = (step.which >= FIRST_AFFINE) & (step.which < FIRST_COLOUR)
     if moved.any():
         there = moved.nonzero()[:, 0]
-        matrices = _matrices(step.which[there], step.magnitudes[there], images)
-        grid = warp.places(matrices, *images.shape[-2:], images.device)
+        matrices = _matrices(step.which[there], step.magnitudes[there], height, width)
+        grid = warp.places(matrices, height, width, images.device)
         there = there.to(images.device)
         changed[there] = warp.resample(images[there], grid, mode)
     for name, operation in COLOUR.items():
@@ -43,9 +44,8 @@ def apply(images: Tensor, step: Step, mode: str) -> Tensor:
     return changed
 
 
-def _matrices(which: Tensor, magnitudes: Tensor, images: Tensor) -> Tensor:
+def _matrices(which: Tensor, magnitudes: Tensor, height: int, width: int) -> Tensor:
     """Float64 (B, 2, 3), for `warp.places`."""
-    height, width = images.shape[-2:]
     matrices = torch.empty(len(which), 2, 3, dtype=torch.float64)
     for name, matrix in AFFINE.items():
         rows = which == NAMES.index(name)
