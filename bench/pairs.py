@@ -11,19 +11,22 @@ import os
 import resource
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from cnnctl.training.trainer import Job
 
 CNNCTL = str(Path(sys.executable).with_name("cnnctl"))
 PEERS = Path(__file__).parent / "peers"
-CIFAR = "~/.cache/cnnctl-trial/cifar10"
-WIDTH = 52
+ROUNDS = 5
+WIDTH = 50
+SCREEN = {"COLUMNS": "120", "LINES": "40", "TERM": "xterm-256color"}
 
 
 class Cost(NamedTuple):
@@ -33,88 +36,108 @@ class Cost(NamedTuple):
     cpu: float
 
 
-Side = Callable[[], Cost]
 Turn = dict[str, Cost]
 
 
-def in_turn(sides: Mapping[str, Side], rounds: int, warm: int = 1) -> list[Turn]:
+def arguments(about: str | None) -> argparse.ArgumentParser:
+    """The parser of a script, with the number of rounds."""
+    parser = argparse.ArgumentParser(
+        description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("rounds", nargs="?", type=int, default=ROUNDS, help="pairs (%(default)s)")
+    return parser
+
+
+def in_turn(
+    sides: Mapping[str, Callable[[], Cost]], rounds: int, *, warm: int = 1
+) -> list[Turn]:  # fmt: skip
     """Every side once a round, in the given order; the first `warm` rounds do not count."""
     return [{name: side() for name, side in sides.items()} for _ in range(rounds + warm)][warm:]
 
 
 class Table:
-    """Rows of ours, theirs, how many times as fast, and what is promised of it."""
+    """Rows of ours, theirs, how many times as fast ours is, and what is promised of that."""
 
-    def __init__(self, unit: str = "s", work: float = 0) -> None:
-        """Times are shown in seconds, or as `work` done in a second with the given unit."""
+    def __init__(self, title: str, rounds: int, *, unit: str = "s", work: float = 0) -> None:
+        """Times are shown in seconds or, with `work`, as how much of it is done in a second."""
         self.kept = True
         self.unit = unit
         self.work = work
-        print(f"{'':{WIDTH}}{'ours':>14}{'theirs':>14}{'faster':>8}{'cpu':>7}  promise")
+        print(f"\n{title}; {rounds} pairs, {os.cpu_count()} cores, torch {version('torch')};")
+        print("medians; only the ratios (wall time, CPU time) travel to other machines")
+        print(f"{'':{WIDTH}}{'ours':>16}{'theirs':>16}{'faster':>8}{'cpu':>8}  promise")
 
     def row(
         self, name: str, turns: Sequence[Turn], sides: tuple[str, str], promise: float | None = None
     ) -> float:
-        """Print the medians of two sides; `promise`: at least so many times as fast, in wall time.
+        """Print two sides; `promise`: ours at least so many times as fast, in wall time.
 
-        A promise below 1 allows ours to be slower. Returns how many times as fast.
+        A promise below 1 allows ours to be slower. Returns how many times as fast it was.
         """
-        ours, theirs = ([turn[side] for turn in turns] for side in sides)
-        both = list(zip(ours, theirs, strict=True))
-        faster = median(other.wall / own.wall for own, other in both)
-        cpu = median(other.cpu / own.cpu for own, other in both)
-        kept = promise is None or faster >= promise
-        self.kept &= kept
-        shown = "".join(self._shown(median(cost.wall for cost in side)) for side in (ours, theirs))
-        told = "" if promise is None else f"  ≥ {promise:.2f}{'' if kept else '  NOT KEPT'}"
-        print(f"{name:{WIDTH}}{shown}{faster:>8.2f}{cpu:>7.2f}{told}", flush=True)
+        pairs = [(turn[sides[0]], turn[sides[1]]) for turn in turns]
+        faster = median(theirs.wall / ours.wall for ours, theirs in pairs)
+        cpu = median(theirs.cpu / ours.cpu for ours, theirs in pairs)
+        ours, theirs = (self._shown(median(pair[side].wall for pair in pairs)) for side in (0, 1))
+        told = "" if promise is None else f"  ≥ {promise:.2f}"
+        if promise is not None and faster < promise:
+            self.kept = False
+            told += "  NOT KEPT"
+        print(f"{name:{WIDTH}}{ours:>16}{theirs:>16}{faster:>8.2f}{cpu:>8.2f}{told}", flush=True)
         return faster
 
     def _shown(self, seconds: float) -> str:
         figure = f"{self.work / seconds:,.0f}" if self.work else f"{seconds:.2f}"
-        return f"{figure + ' ' + self.unit:>14}"
+        return f"{figure} {self.unit}"
 
 
-@contextlib.contextmanager
-def stopwatch() -> Iterator[list[Cost]]:
-    """Gives a list that holds the cost of the block, once it is over."""
-    found: list[Cost] = []
+def timed(work: Callable[[], object]) -> Cost:
+    """The cost of a call, in this process."""
     wall, cpu = time.perf_counter(), time.process_time()
-    yield found
-    found.append(Cost(time.perf_counter() - wall, time.process_time() - cpu))
-
-
-@contextlib.contextmanager
-def terminal() -> Iterator[int]:
-    """A terminal to write to, so that progress bars draw as they do for their users."""
-    ours, theirs = os.openpty()
-    reader = threading.Thread(target=_drain, args=(ours,), daemon=True)
-    reader.start()
-    try:
-        yield theirs
-    finally:
-        os.close(theirs)
-        reader.join()
-        os.close(ours)
-
-
-def _drain(end: int) -> None:
-    with contextlib.suppress(OSError):  # how Linux says that the other end is closed
-        while os.read(end, 65536):
-            pass
+    work()
+    return Cost(time.perf_counter() - wall, time.process_time() - cpu)
 
 
 def cost_of(command: Sequence[str], **env: str) -> Cost:
-    """Run a command on a terminal, with `env` added to the environment; its children count."""
+    """Run a command, with its children, on a terminal; `env` is added to the environment."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    size = {"COLUMNS": "120", "LINES": "40", "TERM": "xterm-256color"}
-    with terminal() as end, tempfile.TemporaryFile("w+") as log:
-        stdout = end if "--logged" not in env else log
+    with terminal() as (end, seen):
         done = subprocess.run(
-            command, stdout=stdout, stderr=end, check=False, env={**os.environ, **size, **env}
+            command, stdout=end, stderr=end, check=False, env={**os.environ, **SCREEN, **env}
         )
     wall = time.perf_counter() - began
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode != 0:
-        sys.exit(f"exited with {done.returncode}: {' '.join(command)}")
+        sys.exit(f"{' '.join(command)} exited with {done.returncode}:\n{seen.decode()}")
     return Cost(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+
+
+@contextlib.contextmanager
+def terminal() -> Iterator[tuple[int, bytearray]]:
+    """A terminal to write to, so that progress bars draw as for their users; and its last text."""
+    reading, writing = os.openpty()
+    seen = bytearray()
+
+    def drain() -> None:
+        with contextlib.suppress(OSError):  # how Linux says that the other end is closed
+            while text := os.read(reading, 65536):
+                seen[:] = (seen + text)[-4000:]
+
+    reader = threading.Thread(target=drain, daemon=True)
+    reader.start()
+    try:
+        yield writing, seen
+    finally:
+        os.close(writing)
+        reader.join()
+        os.close(reading)
+
+
+def prepared(words: Sequence[str]) -> Job:
+    """The job that `cnnctl train WORDS` would work off, in this process."""
+    from cnnctl.commands import job
+    from cnnctl.config import compose, preflight
+
+    with compose.opened():
+        config, problems = compose.compose("train", words)
+    preflight.require(problems)
+    return job.prepare(config, words)

@@ -35,6 +35,11 @@ def test_the_plan_of_the_main_road() -> None:
     document = plan().document()
     assert json.loads(json.dumps(document))["classes"] == list("0123456789")
     del document["device"]
+    feeds = document["feeds"]
+    assert {split: feed["kind"] for split, feed in feeds.items()} == dict.fromkeys(
+        ("train", "val", "test"), "memory"
+    )
+    assert feeds["train"]["bytes"] == 1259 * 32 * 32
     assert {"batch_size", "peak", "at_peak", "where"} <= set(document.pop("memory"))
     assert document == {
         "model": "lenet5", "params": 61_706, "macs": 416_520, "shape": (1, 32, 32),
@@ -42,7 +47,7 @@ def test_the_plan_of_the_main_road() -> None:
         "sizes": {"train": 1259, "val": 179, "test": 359}, "skipped": {}, "augment": "shift_rotate",
         "epochs": 40, "steps_per_epoch": 20, "steps": 800, "batch_size": 64, "global_batch": 64,
         "optimizer": "adam", "lr": 0.003, "schedule": "cosine", "warmup_steps": 0, "seed": 0,
-        "pretrained": None,
+        "pretrained": None, "feeds": feeds,
     }  # fmt: skip
 
 
@@ -141,7 +146,8 @@ def test_the_prediction_is_that_of_the_audit() -> None:
         "model=resnet20", "optimizer=sgd", "data.batch_size=16", "hardware.precision=64-true"
     )
     net = on_meta("resnet20", found.shape, len(found.classes))
-    setting = Setting(16, replace(MOMENTUM, weight_decay=0.0001), "64-true")
+    momentum = replace(MOMENTUM, weight_decay=0.0001)
+    setting = Setting(16, momentum, "64-true", channels_last=True)
     assert found.memory == training_memory(setting, measure(net, found.shape, setting))
     assert found.params == sum(value.numel() for value in net.parameters())
 

@@ -19,8 +19,8 @@ from cnnctl.pretrained import Start
 SHAPE = (3, 64, 64)
 DATA = Digits(
     name="digits", source="", licence="", size=64, channels=3, mean=(0.485, 0.456, 0.406),
-    std=(0.5, 0.5, 0.5), batch_size=1, workers=0, val_fraction=0.1, test_fraction=0.1,
-    split_seed=0, on_error="fail",
+    std=(0.5, 0.5, 0.5), batch_size=1, workers=0, cache="auto", val_fraction=0.1,
+    test_fraction=0.1, split_seed=0, folds=None, fold=None, balance="none", on_error="fail",
 )  # fmt: skip
 HEAD = ("fc.weight", "fc.bias")
 

@@ -14,6 +14,7 @@ from cnnctl.config.kinds import kind
 GROUPS = ("model", "data", "augment", "optimizer", "schedule", "hardware", "logger", "recipe")
 PIPE_WIDTH = 120  # columns where there is no terminal to measure
 NARROWEST = 24  # columns for the text of a table at least
+MANY = 3  # names in front of the text of a key at most
 COMPOSES: dict[str, tuple[type, tuple[str, ...]]] = {  # of a verb: its keys and its groups
     "train": (schema.Train, GROUPS),
     "show": (schema.Train, GROUPS),
@@ -49,7 +50,8 @@ def _groups(names: tuple[str, ...]) -> str:
 
 def _options(group: str, names: list[str]) -> str:
     if len(names) > paths.FEW:
-        return f"{len(names)} {group}s, see: cnnctl list {group}s"
+        plural = group if group == "data" else f"{group}s"
+        return f"{len(names)} {plural}, see: cnnctl list {plural}"
     return ", ".join(names)
 
 
@@ -63,8 +65,9 @@ def _keys(cls: type) -> str:
             shared = _shared(hints[field.name])
             common = {item.name for item in dataclasses.fields(shared)}
             rows += _section(field.name, shared, set())
-            for name, variant in variants.items():
-                rows += _section(field.name, variant, common, f"{name}: ")
+            for variant in dict.fromkeys(variants.values()):
+                names = [name for name, one in variants.items() if one is variant]
+                rows += _section(field.name, variant, common, f"{_some(names)}: ")
         elif dataclasses.is_dataclass(hints[field.name]):
             rows += _section(field.name, typing.cast("type", hints[field.name]), set())
         elif field.name == "model":
@@ -72,6 +75,13 @@ def _keys(cls: type) -> str:
         else:
             rows.append((field.name, _meaning(field, hints[field.name])))
     return _table("keys", rows)
+
+
+def _some(names: list[str]) -> str:
+    """The names of the options with the same keys, or the first and how many more there are."""
+    if len(names) > MANY:
+        return f"{names[0]} and {len(names) - 1} others"
+    return ", ".join(names)
 
 
 def _shared(hint: typing.Any) -> type:

@@ -34,7 +34,7 @@ def _randaugment(chosen: Augment) -> Iterator[Problem]:
 
 
 def _images(chosen: Augment, data: Data) -> Iterator[Problem]:
-    if chosen.colour and data.channels != 3:
+    if chosen.colour and data.channels == 1:
         text = f"augment.colour={chosen.colour:g} needs colour images"
         hint = f"data.channels is {data.channels}; set augment.colour=0"
         yield Problem(text, hint, "augment.colour")
@@ -44,7 +44,9 @@ def _images(chosen: Augment, data: Data) -> Iterator[Problem]:
     most = (2 * data.size - 1) / 8  # the blur reaches 4 sigma, and is reflected once at an edge
     if sigma >= most:
         text = f"augment.elastic: smoothness {sigma:g} is too much for images of {data.size} pixels"
-        hint = f"below {most:g}; set augment.elastic=[{strength:g}, {most / 2:.2g}]"
+        fits = most / 2
+        weaker = strength * (fits / sigma) ** 2  # moves shrink as the image does: strength / sigma
+        hint = f"below {most:g}; set augment.elastic=[{weaker:.2g}, {fits:.2g}]"
         yield Problem(text, hint, "augment.elastic")
 
 

@@ -69,7 +69,7 @@ class Places:
     def stamp(self) -> str:
         """SHA-256 over path, size and time of the last change of the files, and the places."""
         digest = hashlib.sha256(self.table.tobytes())
-        for file in self.files:
+        for file in (self.files[number] for number in np.unique(self.table[:, 0])):
             try:
                 found = Path(file).stat()
             except OSError as wrong:
@@ -79,11 +79,7 @@ class Places:
 
 
 class Members(Places):
-    """Files in tar archives.
-
-    An archive is opened for each read: that costs microseconds, and no two processes or
-    threads ever move the same file offset.
-    """
+    """Files in tar archives, opened for each read: microseconds, and no offset is shared."""
 
     def __init__(self, files: Sequence[Path], members: Sequence[tuple[Any, ...]]) -> None:
         super().__init__(files, [place for _, *place in members])
@@ -114,10 +110,10 @@ class Entries(Members):
 
 
 def parts(root: str) -> dict[str, Part]:
-    """The splits inside the archive `root`; class numbers follow the sorted names under train.
+    """The splits inside the archive `root`, without hidden files and what is no image.
 
-    Hidden files and what is no image are left out. Raises DataError, naming the archive, if
-    it is compressed as a whole, encrypted, damaged, or laid out in another way.
+    Raises DataError, naming the archive, if it is compressed as a whole, encrypted, damaged,
+    or laid out in another way.
     """
     path = Path(root).expanduser()
     zipped = path.suffix.lower() == ".zip"
@@ -183,10 +179,11 @@ def tar_members(path: Path, archive: int = 0) -> Iterator[Member]:
         with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             while (member := tar.next()) is not None:
                 tar.members.clear()  # pyright: ignore[reportAttributeAccessIssue] - it keeps all
+                name = member.name.removeprefix("./")
                 if member.isreg() and not member.issparse():
-                    yield Member(member.name, archive, member.offset_data, member.size)
-                elif not member.isdir() and _is_image(member.name):
-                    text = f"{path} has a link or a hole in place of the image {member.name}"
+                    yield Member(name, archive, member.offset_data, member.size)
+                elif not member.isdir() and _is_image(name):
+                    text = f"{path} has a link or a hole in place of the image {name}"
                     raise DataError(text, "make it with tar --dereference --hard-dereference")
             file.seek(tar.offset)  # tarfile takes any wrong header for the end
             if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,7 +28,8 @@ from cnnctl.errors import DataError
 
 VERSION = 1  # of the stored form; another one is another fingerprint
 PIXELS, ABOUT = "pixels.u8", "about.json"
-PART = 256  # images that one thread decodes and writes at a time
+PART = 256  # images that one thread decodes and writes at a time, or fewer:
+LARGEST = 2**25  # bytes of them, since every thread holds its own
 Tell = Callable[[int, int], None]  # images done, images in all
 
 
@@ -87,8 +87,10 @@ def build(folder: Path, images: Encoded, form: Form, tell: Tell) -> Found:
     with _alone(folder):
         found = _open(folder, count, form)
         if found is None:
-            shutil.rmtree(folder, ignore_errors=True)  # cut short, or not ours
-            beside = Path(tempfile.mkdtemp(prefix=".", dir=place()))
+            beside = place() / f".{folder.name}"
+            for rest in (folder, beside):  # cut short, or left by a process that was killed
+                shutil.rmtree(rest, ignore_errors=True)
+            beside.mkdir()
             try:
                 _fill(beside, images, form, tell)
                 beside.rename(folder)
@@ -105,10 +107,9 @@ def listed() -> list[dict[str, Any]]:
         return []
     rows = []
     for folder in sorted(place().iterdir()):
-        if (folder / ABOUT).is_file() and not folder.name.startswith("."):
-            about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-            size = (folder / PIXELS).stat().st_size
-            rows.append({"cache": str(folder), **about["holds"], "bytes": size})
+        about = None if folder.name.startswith(".") else _about(folder)
+        if about is not None:
+            rows.append({"cache": str(folder), **about["holds"], "bytes": about["bytes"]})
     return rows
 
 
@@ -123,17 +124,24 @@ def clear() -> int:
 
 def _open(folder: Path, count: int, form: Form) -> Found | None:
     """A cache that says what is expected and has all its bytes."""
-    try:
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        size = (folder / PIXELS).stat().st_size
-    except (OSError, ValueError):
-        return None
-    if about.get("version") != VERSION or size != count * form.bytes:
+    about = _about(folder)
+    if about is None or about["bytes"] != count * form.bytes:
         return None
     shape = (count, form.channels, form.size, form.size)
     pixels = np.memmap(folder / PIXELS, np.uint8, "c", shape=shape)  # c: torch wants it writable
     broken = {int(number): reason for number, reason in about["broken"].items()}
     return Found(folder, torch.from_numpy(pixels), broken, about["resized"])
+
+
+def _about(folder: Path) -> dict[str, Any] | None:
+    """What a cache says of itself, and its bytes; None if it is damaged, or another version's."""
+    try:
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        size = (folder / PIXELS).stat().st_size
+        whole = {"version", "holds", "broken", "resized"} <= about.keys()
+    except (OSError, ValueError, AttributeError):
+        return None
+    return {**about, "bytes": size} if whole and about["version"] == VERSION else None
 
 
 def _fill(folder: Path, images: Encoded, form: Form, tell: Tell) -> None:
@@ -143,18 +151,20 @@ def _fill(folder: Path, images: Encoded, form: Form, tell: Tell) -> None:
     broken: dict[int, str] = {}
     done, resized = 0, 0
     with (folder / PIXELS).open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
-        os.posix_fallocate(file.fileno(), 0, max(1, count * form.bytes))
-        os.ftruncate(file.fileno(), count * form.bytes)
+        if hasattr(os, "posix_fallocate"):  # macOS lacks it, and learns later that a disk is full
+            os.posix_fallocate(file.fileno(), 0, count * form.bytes)
+        step = max(1, min(PART, LARGEST // form.bytes))
 
-        def part(start: int) -> _Part:
-            found = _decoded(whole, range(start, min(start + PART, count)), form)
-            os.pwrite(file.fileno(), found.pixels.numpy().tobytes(), start * form.bytes)
-            return found
+        def part(start: int) -> tuple[int, dict[int, str], int]:
+            numbers = range(start, min(start + step, count))
+            pixels, faults, others = _decoded(whole, numbers, form)
+            _write(file.fileno(), pixels, start * form.bytes)
+            return len(numbers), faults, others  # not the pixels: they would wait for the slowest
 
-        for found in pool.map(part, range(0, count, PART)):
-            broken |= found.broken
-            resized += found.resized
-            done += len(found.pixels)
+        for read, faults, others in pool.map(part, range(0, count, step)):
+            broken |= faults
+            resized += others
+            done += read
             tell(done, count)
         os.fsync(file.fileno())
     example = images.blobs.name(0)
@@ -163,14 +173,18 @@ def _fill(folder: Path, images: Encoded, form: Form, tell: Tell) -> None:
     (folder / ABOUT).write_text(json.dumps(about), encoding="utf-8")
 
 
-class _Part(NamedTuple):
-    pixels: Tensor
-    broken: dict[int, str]
-    resized: int
+def _write(file: int, pixels: Tensor, place: int) -> None:
+    """All bytes: one call may write fewer, where the disk is almost full."""
+    rest = pixels.numpy().data.cast("B")
+    while rest:
+        written = os.pwrite(file, rest, place)
+        rest, place = rest[written:], place + written
 
 
-def _decoded(images: Encoded, numbers: range, form: Form) -> _Part:
-    """Pixels of these images, black where one cannot be read, and why it cannot."""
+def _decoded(
+    images: Encoded, numbers: range, form: Form
+) -> tuple[Tensor, dict[int, str], int]:  # fmt: skip
+    """Pixels of these images, black where one cannot be read; why it cannot; how many resized."""
     pixels = torch.zeros(len(numbers), form.channels, form.size, form.size, dtype=torch.uint8)
     view, broken, resized = Whole(form.size), {}, 0
     for row, number in enumerate(numbers):
@@ -181,7 +195,7 @@ def _decoded(images: Encoded, numbers: range, form: Form) -> _Part:
             continue
         resized += tuple(image.shape[1:]) != (form.size, form.size)
         pixels[row] = view(image)
-    return _Part(pixels, broken, resized)
+    return pixels, broken, resized
 
 
 @contextlib.contextmanager

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torchvision  # noqa: F401 - brings torch.ops.image
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
-from torchvision import io as torchvision_io
 
 from cnnctl.errors import DataError
 
@@ -20,6 +20,7 @@ JPEG = b"\xff\xd8"
 FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive; the others are hardly used
 ALONE = (0x01, *range(0xD0, 0xD9))  # markers without a segment
 SCAN, END, APP1 = 0xDA, 0xD9, 0xE1
+AS_IT_IS = 0  # torchvision's mode UNCHANGED
 
 
 class Frame(NamedTuple):
@@ -59,12 +60,13 @@ def _usual(frame: Frame, channels: int, least: int | None) -> bool:
 def _quick(data: bytes) -> Tensor | None:
     """A JPEG by torchvision, with the components that it has; None if something is wrong.
 
-    Not for PNG: on damaged pixels torchvision's decoder kills the process.
+    The operator and not torchvision.io, which warns since 0.29 that it will go; without it PIL
+    does all. Not for PNG: on damaged pixels torchvision's decoder kills the process.
     """
     buffer = torch.frombuffer(bytearray(data), dtype=torch.uint8)  # torch wants it writable
     try:
-        return torchvision_io.decode_jpeg(buffer, apply_exif_orientation=True)
-    except RuntimeError:
+        return torch.ops.image.decode_jpeg(buffer, AS_IT_IS, True)  # noqa: FBT003 - upright
+    except (AttributeError, RuntimeError):
         return None  # PIL has the last word, and the better reasons
 
 

@@ -13,7 +13,7 @@ import torch
 from torchvision.transforms.v2 import functional
 
 from cnnctl.config.images import Data, Digits
-from cnnctl.data.source import Source, Stored
+from cnnctl.data.source import Images, Source, Stored
 from cnnctl.data.split import divide
 
 CLASSES = tuple("0123456789")
@@ -30,5 +30,5 @@ def load(data: Data) -> Source:
     images = images.round().to(torch.uint8).expand(-1, data.channels, -1, -1)
     whole = Stored(images, labels)
     parts = divide(labels, data, CLASSES)
-    splits = {name: whole.pick(indices) for name, indices in parts.items()}
+    splits: dict[str, Images] = {name: whole.pick(found) for name, found in parts.items()}
     return Source(CLASSES, splits, drawn=("val", "test"))

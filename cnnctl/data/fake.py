@@ -7,7 +7,7 @@ import torch
 
 from cnnctl.config.images import Data, Fake
 from cnnctl.data.source import Images, Source, Stored
-from cnnctl.data.split import stratified
+from cnnctl.data.split import divide
 
 # torchvision's FakeData draws every pixel anew, as a float, whenever an image is read, so that
 # a trial of speed would measure the generator of random numbers.
@@ -24,8 +24,7 @@ def load(data: Data) -> Source:
     classes = tuple(str(number) for number in range(data.classes))
     generator = np.random.default_rng(data.split_seed)
     labels = generator.permutation(np.arange(data.images, dtype=np.int64) % data.classes)
-    fractions = {"val": data.val_fraction, "test": data.test_fraction}
-    parts = stratified(labels, fractions, data.split_seed, classes)
+    parts = divide(labels, data, classes)
     shape = (data.channels, data.size, data.size)
     noise = torch.from_numpy(
         generator.integers(0, 256, np.prod(shape) + data.images, dtype=np.uint8)
@@ -37,4 +36,4 @@ def load(data: Data) -> Source:
         end = start + len(indices)
         splits[name] = Stored(pixels[start:end], labels[indices])
         start = end
-    return Source(classes, splits)
+    return Source(classes, splits, drawn=("val", "test"))

@@ -98,10 +98,10 @@ def _cached(
     found = cache.find(folder, images, form)
     if found is None:
         need = len(images.blobs) * form.bytes
-        why = _too_large(need, asked=wanted.data.cache == "always")
-        if why is not None or not wanted.build:
-            return None, why or f"to be decoded once, {need} bytes"
         try:
+            why = _too_large(need, asked=wanted.data.cache == "always")
+            if why is not None or not wanted.build:
+                return None, why or f"to be decoded once, {need} bytes"
             found = cache.build(folder, images, form, lambda *done: tell("decoding", *done))
         except OSError as wrong:
             return None, f"cannot write {cache.place()}: {wrong.strerror}"

@@ -6,7 +6,7 @@ never means two of them. Nothing is decoded here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from cnnctl.config.images import Data, Folder
 from cnnctl.config.near import did_you_mean
 from cnnctl.data import listing, quarantine
-from cnnctl.data.files import Chained
+from cnnctl.data.files import Chained, Files  # noqa: F401 - others still take Files from here
 from cnnctl.data.listing import SUFFIXES
 from cnnctl.data.source import Encoded, Images, Part, Source
 from cnnctl.data.split import divide
@@ -56,12 +56,12 @@ def _found(root: str) -> tuple[dict[str, Part], dict[str, str]]:
     from cnnctl.data import archives, shards, tables
 
     path, name = Path(root).expanduser(), root.lower()
-    kinds = _kinds(path)
-    if name.startswith("hf://") or kinds & {*SAVED}:
+    endings = _endings(path)
+    if name.startswith("hf://") or any((path / file).is_file() for file in SAVED):
         parts = tables.hugging_face(root)
-    elif ("{" in root and not path.exists()) or ".tar" in kinds:
+    elif ("{" in root and not path.exists()) or ".tar" in endings:
         parts = shards.parts(root)
-    elif ".parquet" in kinds:
+    elif ".parquet" in endings:
         parts = tables.parquet(root)
     elif path.is_dir():
         parts = listing.parts(path)
@@ -79,12 +79,14 @@ def _found(root: str) -> tuple[dict[str, Part], dict[str, str]]:
     return parts, {split: f"{split} of {root}" for split in parts}
 
 
-def _kinds(root: Path) -> set[str]:
-    """Endings and names of the files in a folder and its train folder; {} for anything else."""
-    files: Iterable[Path] = (
-        file for place in (root, root / "train") if place.is_dir() for file in place.iterdir()
-    )
-    return {word for file in files for word in (file.suffix, file.name)}
+def _endings(root: Path) -> set[str]:
+    """Of the files in a folder, or in its train folder; none where there are class folders."""
+    place = root / "train" if (root / "train").is_dir() else root
+    if not place.is_dir():
+        return set()
+    with os.scandir(place) as entries:
+        found = [(entry.name, entry.is_dir()) for entry in entries if entry.name[0] != "."]
+    return set() if any(folder for _, folder in found) else {Path(name).suffix for name, _ in found}
 
 
 def _agreed(parts: dict[str, Part], where: dict[str, str]) -> dict[str, Part]:
@@ -92,13 +94,13 @@ def _agreed(parts: dict[str, Part], where: dict[str, str]) -> dict[str, Part]:
     if "train" not in parts:
         raise DataError(f"there is no train split, but {', '.join(where.values())}")
     classes = parts["train"].classes
+    numbers = {name: number for number, name in enumerate(classes)}
     if len(classes) == 1:
         raise DataError(f"{where['train']} has one class only: {classes[0]}", "give two or more")
     agreed: dict[str, Part] = {}
     for split, part in parts.items():
         _same_classes(part.classes, classes, where[split], where["train"])
-        numbers = np.array([classes.index(name) for name in part.classes])
-        labels = numbers[part.labels]
+        labels = np.array([numbers[name] for name in part.classes])[part.labels]
         counts = np.bincount(labels, minlength=len(classes))
         if not counts.all():
             text = f"{where[split]} has no images of class '{classes[int(counts.argmin())]}'"
@@ -108,14 +110,12 @@ def _agreed(parts: dict[str, Part], where: dict[str, str]) -> dict[str, Part]:
 
 
 def _same_classes(given: tuple[str, ...], classes: tuple[str, ...], place: str, train: str) -> None:
-    for name in given:
-        if name not in classes:
-            text = f"{place} has class '{name}', which {train} lacks"
-            raise DataError(text, did_you_mean(name, classes))
-    for name in classes:
-        if name not in given:
-            text = f"{train} has class '{name}', which {place} lacks"
-            raise DataError(text, did_you_mean(name, given) or "every split needs every class")
+    if unknown := sorted({*given} - {*classes}):
+        text = f"{place} has class '{unknown[0]}', which {train} lacks"
+        raise DataError(text, did_you_mean(unknown[0], classes))
+    if missing := sorted({*classes} - {*given}):
+        text = f"{train} has class '{missing[0]}', which {place} lacks"
+        raise DataError(text, did_you_mean(missing[0], given) or "every split needs every class")
 
 
 def _joined(first: Part, second: Part) -> Part:

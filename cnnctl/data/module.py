@@ -78,7 +78,11 @@ class DataModule(pl.LightningDataModule):
         dataloader_idx: int,  # noqa: ARG002 - a hook of Lightning
     ) -> list[tuple[Tensor, Tensor]]:
         """What the net sees; a hook of Lightning."""
-        return [self.prepare(pixels) for pixels in batch]
+        prepared = [self.prepare(pixels) for pixels in batch]
+        if self.trainer is None:
+            return prepared
+        # Lightning has done it before this hook, to bytes: 16, bf16 and 64-true want their floats
+        return self.trainer.precision_plugin.convert_input(prepared)
 
     def _place(self) -> tuple[int, int]:
         """How many processes there are, and which of them this is."""

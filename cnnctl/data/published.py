@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,12 @@ from torch import Tensor
 from cnnctl.config.images import Data, Published
 from cnnctl.data.catalog import SETS, Found
 from cnnctl.data.fetch import fetch
-from cnnctl.data.folder import Files
+from cnnctl.data.files import Files, Names
 from cnnctl.data.source import Encoded, Images, Source, Stored
-from cnnctl.data.split import stratified
+from cnnctl.data.split import divide
 from cnnctl.errors import DataError
 
+SPLITS = ("train", "val", "test")
 LUMA = (19595, 38470, 7471)  # of ITU-R BT.601, in 65536ths, as PIL rounds them
 CHUNK = 1024  # images that are made grey at once
 
@@ -30,20 +32,17 @@ def load(data: Data) -> Source:
     classes = _checked(found, data)
     if "extra" in found:
         found["train"] = _joined(found["train"], found.pop("extra"))
-    drawn = {}
-    if "val" not in found:
-        drawn["val"] = data.val_fraction
-    if "test" not in found and data.test_fraction is not None:
-        drawn["test"] = data.test_fraction
-    train = found["train"]
-    parts = stratified(train.labels, drawn, data.split_seed, classes) if drawn else {"train": None}
+    if data.folds is not None and "val" in found:
+        found["train"] = _joined(found["train"], found.pop("val"))
+    cut = divide(found["train"].labels, data, classes, [name for name in found if name != "train"])
     splits: dict[str, Images] = {}
-    for name in ("train", "val", "test"):
-        if name in parts:
-            splits[name] = _images(train, parts[name], data.channels)
+    for name in SPLITS:
+        if name in cut:
+            splits[name] = _images(found["train"], cut[name], data)
         elif name in found:
-            splits[name] = _images(found[name], None, data.channels)
-    return Source(classes, splits)
+            splits[name] = _images(found[name], None, data)
+    drawn = tuple(name for name in cut if name != "train")
+    return Source(classes, splits, drawn=drawn)
 
 
 def _checked(found: dict[str, Found], data: Published) -> tuple[str, ...]:
@@ -66,21 +65,26 @@ def _checked(found: dict[str, Found], data: Published) -> tuple[str, ...]:
 
 
 def _joined(first: Found, second: Found) -> Found:
-    """Both, one after the other; of images in memory."""
-    assert isinstance(first.images, Tensor)
-    assert isinstance(second.images, Tensor)
-    pixels = torch.cat([first.images, second.images])
-    return Found(pixels, np.concatenate([first.labels, second.labels]), first.classes)
+    """Both, one after the other."""
+    one, two = first.images, second.images
+    if isinstance(one, Tensor) or isinstance(two, Tensor):
+        assert isinstance(one, Tensor)
+        assert isinstance(two, Tensor)
+        images = torch.cat([one, two])
+    else:
+        images = [*one, *two]
+    return Found(images, np.concatenate([first.labels, second.labels]), first.classes)
 
 
-def _images(found: Found, chosen: np.ndarray | None, channels: int) -> Images:
+def _images(found: Found, chosen: np.ndarray | None, data: Published) -> Images:
     """Those images of a split that are `chosen`, or all."""
     if isinstance(found.images, Tensor):
         stored = Stored(found.images, found.labels)
         stored = stored if chosen is None else stored.pick(chosen)
-        return Stored(_in_channels(stored.pixels, channels), stored.labels)
-    paths = [Path(path) for path in found.images]
-    whole = Encoded(Files(paths), found.labels, channels)
+        return Stored(_in_channels(stored.pixels, data.channels), stored.labels)
+    root = Path(data.root).expanduser()
+    names = Names.from_list([path.removeprefix(f"{root}{os.sep}") for path in found.images])
+    whole = Encoded(Files(root, names), found.labels, data.channels)
     return whole if chosen is None else whole.pick(chosen)
 
 

@@ -40,19 +40,17 @@ def without(source: Source, file: Path, root: str) -> Source:
         wanted |= dict.fromkeys(_spellings(line.path, root), line)
     splits: dict[str, Images] = {}
     skipped: dict[str, str] = {}
-    met: set[Line] = set()
     for split, images in source.splits.items():
         kept = np.ones(len(images.labels), bool)
         for index in range(len(kept)):
             name = images.name(index)
             if line := wanted.get(name):
                 kept[index] = False
-                met.add(line)
                 skipped[name] = line.reason
         splits[split] = images.pick(np.flatnonzero(kept))
         _complete(splits[split], split, file, source.classes)
     for line in lines:
-        if line not in met:
+        if skipped.keys().isdisjoint(_spellings(line.path, root)):
             text = f"{file}, line {line.number}: {line.path} is no image of {root}"
             raise DataError(text, _nearest(line.path, source, root))
     return replace(source, splits=splits, skipped={**source.skipped, **skipped})
@@ -63,7 +61,7 @@ def _lines(file: Path) -> Iterator[Line]:
         text = os.fsdecode(file.read_bytes())  # as file names, which need not be UTF-8
     except OSError as wrong:
         raise DataError(f"cannot read data.quarantine={file}: {wrong.strerror}") from wrong
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
         path, _, reason = line.rstrip("\r").partition("\t")
         if path.strip() and not path.startswith("#"):
             yield Line(number, path.strip(), reason.strip() or f"listed in {file}")

@@ -13,12 +13,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnnctl.data.archives import PACKED, Member, Members, assemble, tar_members, unreadable
+from cnnctl.data.archives import Member, Members, assemble, tar_members, unreadable
 from cnnctl.data.listing import SPLITS, SUFFIXES
 from cnnctl.data.source import Part
 from cnnctl.errors import DataError
 
 BRACES = re.compile(r"\{([^{}]*)\}")
+WHOLE = re.compile(r"\.(tar\.(gz|xz|bz2|zst)|t(gz|xz|bz2|zst))$", re.IGNORECASE)
 LABEL_KEYS = ("label", "class")
 
 
@@ -60,11 +61,8 @@ def expand(pattern: str) -> list[str]:
 def _files(root: Path) -> tuple[Path, list[Path]]:
     """The shards, and the folder that holds them all."""
     if root.is_dir():
-        below = sorted(path for path in root.rglob("*") if path.is_file())
-        for path in below:
-            if re.search(r"\.tar\.|\.tgz$", path.name) and path.name.endswith(PACKED):
-                next(tar_members(path))  # refuses it
-        files = [path for path in below if path.suffix == ".tar"]
+        files = sorted(root.rglob("[!.]*.tar"))
+        files += [path for path in root.rglob("[!.]*.t*") if WHOLE.search(path.name)]  # refused
         if not files:
             raise DataError(f"{root} has no shards", "they end in .tar")
         return root, files
@@ -82,10 +80,8 @@ def in_splits(files: Sequence[Path], place: Path) -> Iterator[tuple[str, Path]]:
     known = any(split for split, _ in found)
     for split, file in found:
         if known and not split:
-            text = f"{file} belongs to no split, as others do"
-            raise DataError(
-                text, f"name it like train-000{file.suffix}, or put it into a folder train"
-            )
+            hint = f"name it like train-000{file.suffix}, or put it into a folder train"
+            raise DataError(f"{file} belongs to no split, as others do", hint)
         yield split or "train", file
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from csv import Error, reader
 from functools import lru_cache
 from pathlib import Path
@@ -50,11 +50,14 @@ def _cells(lines: list[str], table: Path) -> Iterator[tuple[int, tuple[str, str,
     if any(Path(name).suffix in SUFFIXES for name in header):
         raise DataError(f"{table} has no header", "its first line must be: path,label")
     split = header.index("split") if "split" in header else -1
-    named = [[header.index(name) for name in names if name in header] for names in (PATHS, LABELS)]
-    free = [n for n in range(len(header)) if n != split and [n] not in [one[:1] for one in named]]
-    if len(free) < sum(not one for one in named):
+    first = [
+        next((header.index(name) for name in names if name in header), None)
+        for names in (PATHS, LABELS)
+    ]
+    free = iter(n for n in range(len(header)) if n not in {split, *first})
+    path, label = (next(free, None) if place is None else place for place in first)
+    if path is None or label is None:
         raise DataError(f"{table} has no columns for path and label", f"it has {' '.join(header)}")
-    path, label = (one[0] if one else free.pop(0) for one in named)
     for row in rows:
         where = f"{table} line {rows.line_num}"
         if not row:
@@ -102,7 +105,8 @@ def columns_of(schema: Any, where: str) -> Columns:
         return types.is_integer(kind) or types.is_string(kind) or types.is_large_string(kind)
 
     image = _one([field.name for field in schema if has_image(field)], IMAGES, "images", where)
-    label = _one([field.name for field in schema if has_label(field)], LABELS, "labels", where)
+    known = (*LABELS, *(name for name, said in features.items() if "names" in said))
+    label = _one([field.name for field in schema if has_label(field)], known, "labels", where)
     return Columns(image, label, tuple(features.get(label, {}).get("names") or ()))
 
 
@@ -146,22 +150,20 @@ def _row_group(file: str, group: int, column: str) -> Any:
 
 def _bytes(value: Any) -> bytes:
     """What a cell holds: bytes, or {bytes, path} as Hugging Face has it."""
-    data = value["bytes"] if isinstance(value, Mapping) else value
-    if data is None and isinstance(value, Mapping) and value.get("path"):
-        return Path(value["path"]).read_bytes()
-    if data is None:
+    cell = value if isinstance(value, dict) else {"bytes": value}
+    if cell["bytes"] is None and not cell.get("path"):
         raise ValueError("the cell is empty")
-    return data
+    return Path(cell["path"]).read_bytes() if cell["bytes"] is None else cell["bytes"]
 
 
 def parquet(root: str) -> dict[str, Part]:
     """The splits in a Parquet file, or in a folder's train*.parquet and so on.
 
-    Raises DataError, naming the file, if it is damaged or its columns cannot be told.
+    Raises DataError, naming the file, if it is damaged or its columns cannot be told apart.
     """
     path = Path(root).expanduser()
     folder = path.is_dir()
-    files = [*in_splits(sorted(path.rglob("*.parquet")), path)] if folder else [("train", path)]
+    files = [*in_splits(sorted(path.rglob("[!.]*.parquet")), path)] if folder else [("train", path)]
     if not files:
         raise DataError(f"{path} has no .parquet files")
     columns = _columns(files[0][1])
@@ -202,8 +204,7 @@ class Saved(Places):
         self.splits = dict(zip(self.files, splits.values(), strict=True))
 
     def _read(self, file: str, *place: int) -> bytes:
-        (cell,) = self.splits[file][place[0]].values()
-        return _bytes(cell)
+        return _bytes(self.splits[file][place[0]].column(0)[0].as_py())
 
     def stamp(self) -> str:
         """As for other places, of the files that are mapped."""
@@ -217,23 +218,21 @@ def hugging_face(root: str) -> dict[str, Part]:
     Splits of other names than train, validation and test count only if there is one alone;
     a split without labels is left out. Raises DataError if it cannot be had.
     """
-    datasets = library("datasets", "hf", root)
-    found = _opened(datasets, root)
+    found = _opened(library("datasets", "hf", root), root)
     splits = dict(found) if isinstance(found, dict) else {"train": found}
-    one = len(splits) == 1
     images: dict[str, Any] = {}
     rows: list[tuple[str, str, tuple[int, int]]] = []
     classes: tuple[str, ...] = ()
     for name, data in splits.items():
-        split = SPLITS.get(name, "train" if one else None)
-        if split is None:
-            continue
-        columns = columns_of(data.features.arrow_schema, f"{root}/{name}")
-        classes = classes or columns.classes
-        cast = data.cast_column(columns.image, datasets.Image(decode=False))
-        number, images[name] = len(images), cast.select_columns([columns.image])
-        values = data.select_columns([columns.label])[:][columns.label]
-        rows += [(split, label, (number, row)) for row, label in _labelled(values, columns, root)]
+        split = SPLITS.get(name, "train" if len(splits) == 1 else "")
+        if split:
+            columns = columns_of(data.features.arrow_schema, f"{root}/{name}")
+            classes = classes or columns.classes
+            number, raw = len(images), data.with_format("arrow")  # nothing is decoded for it
+            images[name] = raw.select_columns([columns.image])
+            values = raw.select_columns([columns.label])[:].column(0).to_pylist()
+            named = _labelled(values, columns, f"{root}/{name}")
+            rows += [(split, label, (number, row)) for row, label in named]
     return assemble(root, rows, lambda places: Saved(root, places, images), classes)
 
 
@@ -246,6 +245,5 @@ def _opened(datasets: Any, root: str) -> Any:
         name, _, config = name.partition(":")
         return datasets.load_dataset(name, config or None)
     except Exception as wrong:
-        raise DataError(
-            f"cannot load {root}: {reason(wrong)}", "hf://NAME or hf://NAME:CONFIG"
-        ) from wrong
+        text = f"cannot load {root}: {reason(wrong)}"
+        raise DataError(text, "hf://NAME or hf://NAME:CONFIG") from wrong

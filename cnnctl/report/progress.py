@@ -67,7 +67,8 @@ def reading(mode: str) -> Iterator[Callable[[str, int, int], None]]:
     try:
         yield tell
     finally:
-        bar.stop()
+        if tasks:  # where there is no terminal, rich ends even what never began with an empty line
+            bar.stop()
 
 
 class PlainLines(pl.Callback):

@@ -41,7 +41,8 @@ class Tally:
         if labels.ndim > 1:
             labels = labels.argmax(1)
         hits = logits.topk(min(TOP, logits.shape[1])).indices == labels.unsqueeze(1)
-        images = loss.new_full((), len(labels))  # made on the device: a copy would wait for it
+        # Made on the device, since a copy would wait for it; in bfloat16 257 images would be 256.
+        images = self.sums.new_full((), len(labels))
         self.sums += torch.stack((loss.detach() * images, hits[:, 0].sum(), hits.sum(), images))
 
 

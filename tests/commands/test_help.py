@@ -7,7 +7,7 @@ import pytest
 from cnnctl.commands import COMMON, VERBS
 from cnnctl.commands import help as pages
 from cnnctl.config import audit, paths, schema
-from cnnctl.config.images import Data
+from cnnctl.config.images import DATA, Data
 
 
 @pytest.mark.parametrize("name", VERBS)
@@ -53,9 +53,11 @@ def test_groups_are_named_with_their_options_or_how_many_there_are(cnnctl) -> No
     assert set(files) == set(pages.GROUPS)
     for row in rows:
         group, _, text = row.strip().partition(" ")
-        many = f"{len(files[group])} {group}s, see: cnnctl list {group}s"
+        few = len(files[group]) <= paths.FEW
+        plural = "data" if group == "data" else f"{group}s"
+        many = f"{len(files[group])} {plural}, see: cnnctl list {plural}"
         named = ", ".join(sorted(files[group]))
-        assert text.strip() == (many if group == "model" else named)
+        assert text.strip() == (named if few else many)
 
 
 def test_every_key_is_named_with_type_meaning_and_limits(cnnctl) -> None:
@@ -64,7 +66,8 @@ def test_every_key_is_named_with_type_meaning_and_limits(cnnctl) -> None:
         assert f"  hardware.{field.name} " in keys or field.name == "name"
     for lines in (
         "  trainer.clip               largest norm of the gradient [a number or null, above 0]\n",
-        "  data.root                  folder: the folder that holds train/, and val/ and test/",
+        "  data.quarantine            folder: a file that lists images to leave out [text or null",
+        "  data.download              mnist and 12 others: download it if it is not there [true or",
         "  optimizer.nesterov         sgd: Nesterov's form of the momentum [true or false]\n",
         "  data.on_error              what to do with an image that cannot be read [one of fail,",
     ):
@@ -79,7 +82,7 @@ def test_an_audit_names_the_groups_that_it_composes_and_no_other(cnnctl) -> None
     nets = len(paths.config_files()["model"])
     assert [row.split(maxsplit=1) for row in rows] == [
         ["model", f"{nets} models, see: cnnctl list models"],
-        ["data", "digits, folder"],
+        ["data", f"{len(DATA)} data, see: cnnctl list data"],
         ["optimizer", "adam, adamw, rmsprop, sgd"],
     ]
 
@@ -94,7 +97,7 @@ def test_an_audit_names_its_own_keys_first_and_each_of_them(cnnctl) -> None:
     for line in (
         "  budget                     memories to fit into: 3GB,24GB [a list of texts or null]\n",
         "  memory                     what the memory columns count [one of rows, slides, outputs,",
-        "  data.root                  folder: the folder that holds train/",
+        "  data.verify                folder: decode every image once before training",
         "  optimizer.momentum         sgd: momentum [a number, at least 0, below 1]\n",
     ):
         assert line in keys

@@ -20,13 +20,14 @@ SHORT = ["trainer.max_steps=2", "hardware=cpu"]
 NUMBER = (int, float)
 DONE = {  # the keys of the contract, and more, with their types
     "run": str, "weights_sha256": str, "params": int, "epochs": int, "steps": int,
-    "seconds": float, "images_per_second": float, "peak_memory_bytes": int, "best": dict,
-    "val": dict, "test": dict, "seed": int, "versions": dict, "git": (dict, type(None)),
-    "threads": int,
+    "seconds": float, "images_per_second": float, "waiting": float,
+    "peak_memory_bytes": int, "best": dict, "val": dict, "test": dict, "seed": int,
+    "versions": dict, "git": (dict, type(None)), "threads": int,
 }  # fmt: skip
 PLAN = {
     "model": str, "params": int, "macs": int, "shape": list, "data": str, "classes": list,
-    "sizes": dict, "skipped": dict, "augment": str, "epochs": int, "steps_per_epoch": int,
+    "sizes": dict, "skipped": dict, "feeds": dict, "augment": str, "epochs": int,
+    "steps_per_epoch": int,
     "steps": int, "batch_size": int, "global_batch": int, "optimizer": str, "lr": NUMBER,
     "schedule": str, "warmup_steps": int, "device": dict, "seed": int,
 }  # fmt: skip
@@ -68,8 +69,8 @@ def test_the_document_of_a_run(cnnctl) -> None:
     )
     lines = outcome.err.splitlines()
     assert [line.split()[0] for line in lines] == [
-        "net", "data", "steps", "augment", "optimizer", "device", "memory", "seed", "run",
-        "epoch", "epoch",
+        "net", "data", "loading", "steps", "augment", "optimizer", "device", "memory", "seed",
+        "run", "epoch", "epoch",
     ]  # fmt: skip
     assert lines[-2].startswith("epoch 1/2  step 20  loss ")
 

@@ -37,7 +37,9 @@ def test_a_net_of_the_users_own_has_no_cost(tmp_path) -> None:
 
 
 def test_data_sets_and_a_size_that_the_net_decides() -> None:
-    digits, folder = catalog.datasets()
+    rows = {row["name"]: row for row in catalog.datasets()}
+    assert {"digits", "folder", "mnist", "cifar10", "imagenet", "fake"} < set(rows)
+    digits, folder = rows["digits"], rows["folder"]
     assert digits == {
         "name": "digits", "channels": 1, "size": 32, "licence": "CC BY 4.0",
         "source": "UCI Machine Learning Repository, Optical Recognition of Handwritten Digits",

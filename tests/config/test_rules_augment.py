@@ -67,10 +67,10 @@ def broken(channels: int = 3, size: int = 32, family: str = "resnet", **changes:
             "augment.colour",
         ),
         (
-            {"elastic": [34, 4], "size": 8},
+            {"elastic": [68, 4], "size": 8},
             (
                 "augment.elastic: smoothness 4 is too much for images of 8 pixels "
-                "(below 1.875; set augment.elastic=[34, 0.94])"
+                "(below 1.875; set augment.elastic=[3.7, 0.94])"
             ),
             "augment.elastic",
         ),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import hashlib
 import http.server
 import sys
@@ -34,6 +35,10 @@ FIRST = {
     "eurosat": "eurosat/2750",
 }
 FILES = ("train-images", "train-labels", "t10k-images", "t10k-labels")
+
+urllib_leaves_sockets_open = pytest.mark.filterwarnings(  # of answers like 404, until collected
+    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
+)
 
 
 def got(name: str, root: Path, *, download: bool = False, **changes: object) -> dict[str, Found]:
@@ -84,6 +89,7 @@ def server(tmp_path, monkeypatch):
         yield files
         serving.shutdown()
         thread.join()
+    gc.collect()
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -156,12 +162,14 @@ def test_a_download_with_another_checksum_is_refused(tmp_path, server) -> None:
     assert refusal("mnist", tmp_path, download=True).startswith(text)
 
 
+@urllib_leaves_sockets_open
 def test_a_file_that_the_server_lacks_is_one_line(tmp_path, server) -> None:
     next(server.glob("train-labels*")).unlink()
     text = f"cannot download MNIST to {tmp_path}: HTTP Error 404: File not found"
     assert refusal("mnist", tmp_path, download=True).startswith(text)
 
 
+@urllib_leaves_sockets_open
 def test_a_download_goes_on_where_it_failed(tmp_path, server) -> None:
     file = next(server.glob("t10k-labels*"))
     content = file.read_bytes()

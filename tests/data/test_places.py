@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
-from cnnctl.data.places import cache_dir
+from cnnctl.data import places
+from cnnctl.data.places import cache_dir, write
 
 
 @pytest.fixture(autouse=True)
@@ -43,3 +45,27 @@ def test_a_relative_folder_is_taken_from_where_the_command_was_started(
     monkeypatch.setenv("CNNCTL_CACHE", "kept")
     assert cache_dir() == tmp_path / "kept"
     assert not (tmp_path / "kept").exists()
+
+
+def test_a_file_is_written_whole_and_makes_its_folder(tmp_path) -> None:
+    file = tmp_path / "a" / "b" / "x.json"
+    for data in (b"first", b"second, longer"):
+        write(file, data)
+        assert file.read_bytes() == data
+    assert [path.name for path in file.parent.iterdir()] == ["x.json"]
+
+
+@pytest.mark.parametrize("name", ["fsync", "replace"])
+def test_a_full_disk_leaves_the_old_file_and_nothing_beside(tmp_path, monkeypatch, name) -> None:
+    file = tmp_path / "x.json"
+    write(file, b"old")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(*((places.os, name) if name == "fsync" else (Path, name)), full)
+    with pytest.raises(OSError, match="No space left"):
+        write(file, b"new")
+    assert file.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.glob("*x*")] == ["x.json"]
+    assert not list(tmp_path.glob(".*"))

@@ -73,6 +73,7 @@ def test_arrays_are_stored_and_files_are_not_decoded_when_loading(tiny, name, mo
     root, _ = tiny(name)
     monkeypatch.setattr(decode, "image", lambda *_: pytest.fail("an image was decoded"))
     for images in opened(name, root).splits.values():
+        assert images.name(0).startswith("image 0" if name in ARRAYS else f"{root}/")
         assert type(images) is (Stored if name in ARRAYS else Encoded)
         assert images.labels.dtype == np.int64
 
@@ -154,6 +155,29 @@ def test_val_is_drawn_from_train_by_class_and_seed(tiny) -> None:
     assert sorted(first.splits["val"].labels) == list(range(10))
     assert content(first.splits["val"]) == content(again.splits["val"])
     assert content(first.splits["val"]) != content(other.splits["val"])
+
+
+def test_what_a_ratio_made_is_named(tiny) -> None:
+    for name, drawn in [("mnist", ("val",)), ("eurosat", ("val", "test"))]:
+        root, _ = tiny(name)
+        assert opened(name, root).drawn == drawn
+    root, _ = tiny("flowers102")
+    assert opened("flowers102", root).drawn == ()
+
+
+def test_folds_share_out_train_and_leave_the_test_alone(tiny) -> None:
+    root, written = tiny("mnist")
+    folds = [opened("mnist", root, folds=3, fold=fold) for fold in range(3)]
+    assert content(*(source.splits["val"] for source in folds)) == expected(written["train"])
+    assert all(content(s.splits["test"]) == expected(written["test"]) for s in folds)
+
+
+def test_folds_take_in_a_published_val(tiny) -> None:
+    root, written = tiny("flowers102")
+    folds = [opened("flowers102", root, folds=2, fold=fold) for fold in range(2)]
+    whole = expected(written["train"], written["val"])
+    assert content(*(source.splits["val"] for source in folds)) == whole
+    assert [source.sizes for source in folds] == [{"train": 3, "val": 3, "test": 2}] * 2
 
 
 def test_a_set_without_a_test_split_need_not_get_one(tiny) -> None:

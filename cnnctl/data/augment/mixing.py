@@ -37,8 +37,8 @@ class MixUp:
 class CutMix:
     """A rectangle of every image replaced by that of the one before it.
 
-    Yun et al. 2019, section 3. As torchvision's CutMix: one rectangle for the whole batch, of area 1 - Beta(alpha, alpha)
-    about a random place, cut off at the edges of the image.
+    Yun et al. 2019, section 3. As torchvision's CutMix: one rectangle for the whole batch, of
+    area 1 - Beta(alpha, alpha) about a random place, cut off at the edges of the image.
     """
 
     def __init__(self, alpha: float, classes: int) -> None:

@@ -1,0 +1,299 @@
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import pickle
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from cnnctl.data import tables
+from cnnctl.data.source import Blobs, Part
+from cnnctl.errors import DataError
+
+# pyright: reportMissingImports=false
+
+
+def png(seed: int) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 255, (4, 4, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def contents(part: Part) -> list[bytes]:
+    return [part.blobs[n] for n in range(len(part.blobs))]
+
+
+def classes(part: Part) -> list[str]:
+    return [part.classes[label] for label in part.labels.tolist()]
+
+
+def same_everywhere(blobs: Blobs) -> list[bytes]:
+    """What two loader processes read; a pickled copy and this process must agree."""
+    here = [blobs[n] for n in range(len(blobs))]  # first, so that something is open to inherit
+    copy = pickle.loads(pickle.dumps(blobs))  # noqa: S301 - ours
+    assert [copy[n] for n in range(len(blobs))] == here
+    assert [*DataLoader(blobs, None, num_workers=2, multiprocessing_context="fork")] == here  # pyright: ignore[reportArgumentType]
+    return here
+
+
+def refusal(load, root: Path | str) -> str:
+    with pytest.raises(DataError) as caught:
+        load(str(root))
+    return str(caught.value)
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """Write six images a/0.png … a/5.png and a CSV beside the folder a."""
+    (tmp_path / "a").mkdir()
+    for number in range(6):
+        (tmp_path / f"a/{number}.png").write_bytes(png(number))
+
+    def write(*lines: str, encoding: str = "utf-8") -> Path:
+        path = tmp_path / "images.csv"
+        path.write_text("\n".join(lines) + "\n", encoding=encoding)
+        return path
+
+    return write
+
+
+def test_a_csv_lists_images_of_every_split(listed, tmp_path) -> None:
+    path = listed(
+        "path,label,split", "a/0.png,dog,train", f"{tmp_path}/a/1.png,cat,Train",
+        "a/2.png,cat,validation", "", "a/3.png,dog,test",
+    )  # fmt: skip
+    parts = tables.csv(str(path))
+    assert {split: classes(part) for split, part in parts.items()} == {
+        "train": ["dog", "cat"], "val": ["cat"], "test": ["dog"],
+    }  # fmt: skip
+    assert contents(parts["train"]) == same_everywhere(parts["train"].blobs) == [png(0), png(1)]
+    assert parts["train"].classes == parts["test"].classes == ("cat", "dog")
+    assert parts["val"].blobs.name(0) == f"{tmp_path}/a/2.png"
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("label,path", "x,a/1.png"),
+        ("Class; FileName", "x;a/1.png"),
+        ("id\ttarget\timage", "7\tx\ta/1.png"),
+        ("picture,kind", "a/1.png,x"),
+        ("split,picture,kind", "train,a/1.png,x"),
+        ("label,picture", "x,a/1.png"),
+        ('"path","label"', '"a/1.png","x"'),
+        ("\ufeffpath,label", "a/1.png,x"),
+    ],
+)
+def test_columns_are_found_by_name_or_by_place(listed, header, row) -> None:
+    part = tables.csv(str(listed(header, row)))["train"]
+    assert (part.classes, contents(part)) == (("x",), [png(1)])
+
+
+@pytest.mark.parametrize(
+    ("labels", "ordered"),
+    [("10 9 2", "2 9 10"), ("-1 0 1", "-1 0 1"), ("1.5 1.0 11.0", "1.0 1.5 11.0"),
+     ("10 9 x", "10 9 x")],
+)  # fmt: skip
+def test_numbers_keep_their_order(listed, labels, ordered) -> None:
+    rows = [f"a/{n}.png,{label}" for n, label in enumerate(labels.split())]
+    assert tables.csv(str(listed("path,label", *rows)))["train"].classes == tuple(ordered.split())
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["path,label", "a/0.png,x", "b/1.png,x", "b/2.png,x"],
+         " line 3: no such file: {folder}/b/1.png, and 1 more"),
+        (["path,label", "a,x"], " line 2: no such file: {folder}/a"),
+        (["path,label", "a/0.png"], " line 2 has 1 columns, the header 2"),
+        (["path,label", "a/0.png,"], " line 2 has no label"),
+        (["path,label", ",x"], " line 2 has no path"),
+        (["path,label,split", "a/0.png,x,tests"],
+         " line 2: unknown split 'tests' (train, val or test)"),
+        (["a/0.png,x"], " has no header (its first line must be: path,label)"),
+        (["path"], " has no columns for path and label (it has path)"),
+        (["path,label"], " has no images"),
+        (["path,label,split", "a/0.png,x,val"], " has no split 'train' (it has val)"),
+        (["path,label,split", "a/0.png,x,train", "a/0.png,long,val"],
+         " has class 'long' in val, which train lacks"),
+    ],
+)  # fmt: skip
+def test_a_line_that_is_wrong_is_named(listed, tmp_path, lines, said) -> None:
+    path = listed(*lines)
+    assert refusal(tables.csv, path) == f"{path}{said.format(folder=tmp_path)}"
+
+
+def test_a_csv_that_cannot_be_read_is_named(listed, tmp_path) -> None:
+    path = listed("path,label", "a/ö.png,x", encoding="latin-1")
+    assert refusal(tables.csv, path).startswith(f"{path} is damaged: 'utf-8' codec can't decode")
+    missing = tmp_path / "no.csv"
+    assert refusal(tables.csv, missing) == f"cannot read {missing}: No such file or directory"
+    path.write_text("")
+    assert "has no columns for path and label" in refusal(tables.csv, path)
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write columns as tmp_path/p/NAME with two rows in each row group."""
+    pytest.importorskip("pyarrow", reason="needs pyarrow")
+    pa, pq = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
+
+    def make(columns: dict, name: str = "x.parquet", metadata: str | None = None) -> Path:
+        table = pa.table(columns)
+        added = {"huggingface": metadata} if metadata else None
+        path = tmp_path / "p" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table.replace_schema_metadata(added), path, row_group_size=2)
+        return path
+
+    return make
+
+
+def images(count: int, start: int = 0) -> list[dict[str, bytes | str]]:
+    return [{"bytes": png(n), "path": f"{n}.png"} for n in range(start, start + count)]
+
+
+NAMES = (
+    '{"info": {"features": {"image": {"_type": "Image"},'
+    ' "label": {"names": ["zebra", "cat"], "_type": "ClassLabel"}}}}'
+)
+
+
+def test_a_parquet_file_is_read_back_by_row_groups(write) -> None:
+    path = write({"image": images(5), "label": [10, 9, 9, 100, 10]})
+    part = tables.parquet(str(path))["train"]
+    assert same_everywhere(part.blobs) == [png(n) for n in range(5)]
+    assert (part.classes, part.labels.tolist()) == (("9", "10", "100"), [1, 0, 0, 2, 1])
+    assert part.blobs.name(3) == f"{path}/3"
+    assert part.labels.dtype == np.int64
+
+
+@pytest.mark.parametrize("name", ["image", "jpeg"])
+def test_bytes_alone_and_labels_as_text_will_do(write, name) -> None:
+    path = write({"id": [7, 8], name: [png(0), png(1)], "class": ["b", "a"]})
+    part = tables.parquet(str(path))["train"]
+    assert (classes(part), contents(part)) == (["b", "a"], [png(0), png(1)])
+
+
+def test_the_folders_of_hugging_face_have_splits_and_class_names(write, tmp_path) -> None:
+    for number in range(2):
+        columns = {"image": images(3, 3 * number), "label": [1, 0, 1]}
+        write(columns, f"data/train-0000{number}-of-00002.parquet", NAMES)
+    write({"image": images(1, 6), "label": [0]}, "data/validation-00000-of-00001.parquet", NAMES)
+    write({"image": images(2, 7), "label": [-1, -1]}, "data/test-00000-of-00001.parquet", NAMES)
+    parts = tables.parquet(str(tmp_path / "p"))
+    assert list(parts) == ["train", "val"]  # the test's labels are secret
+    assert parts["train"].classes == parts["val"].classes == ("zebra", "cat")
+    assert contents(parts["train"]) == [png(n) for n in range(6)]
+    assert classes(parts["train"]) == ["cat", "zebra", "cat"] * 2
+    assert contents(parts["val"]) == [png(6)]
+    assert parts["train"].blobs.stamp() != parts["val"].blobs.stamp()
+
+
+def test_few_row_groups_are_kept_in_memory(write) -> None:
+    part = tables.parquet(str(write({"image": images(10), "label": [0] * 10})))["train"]
+    tables._row_group.cache_clear()
+    assert len(contents(part)) == 10
+    assert tables._row_group.cache_info()[:4] == (5, 5, 2, 2)  # hits, misses, most, now
+
+
+@pytest.mark.parametrize(
+    ("columns", "metadata", "said"),
+    [
+        ({"image": ["a"], "label": [0]}, None, ": no images (name the column 'image')"),
+        ({"a": [b""], "b": [b""], "label": [0]}, None, ": several columns could be images: a, b"),
+        ({"image": [b""], "label": [0.5]}, None, ": no labels (name the column 'label')"),
+        ({"image": [b""], "x": [0], "y": [0]}, None, ": several columns could be labels: x, y"),
+        ({"image": [b"", b""], "label": [0, None]}, None, "/1: label is None, which is no class"),
+        ({"image": [b"", b""], "label": [0, 2]}, NAMES, "/1: label is 2, which is no class"),
+        ({"image": [b"", b""], "label": [0, -1]}, NAMES, "/1: label is -1, which is no class"),
+        ({"image": [b""], "label": [0]}, "{", " is damaged: Expecting property name"),
+    ],
+)
+def test_columns_that_cannot_be_told_are_refused(write, columns, metadata, said) -> None:
+    path = write(columns, metadata=metadata)
+    assert refusal(tables.parquet, path).startswith(f"{path}{said}")
+
+
+def test_files_that_do_not_fit_or_are_damaged_are_named(write, tmp_path, monkeypatch) -> None:
+    path = write({"image": [None, {"bytes": None, "path": str(tmp_path)}], "label": [0, 0]})
+    blobs = tables.parquet(str(path))["train"].blobs
+    for row, said in enumerate(("the cell is empty", "Is a directory")):
+        with pytest.raises(DataError, match=rf"^cannot read image {path}/{row}: {said}$"):
+            blobs[row]
+    path.rename(path.with_name("train.parquet"))
+    other = write({"img": images(1), "label": [0]}, "val.parquet")
+    said = f"{other} has other columns or classes than its neighbours"
+    assert refusal(tables.parquet, path.parent) == said
+    other.rename(other.with_name("more.parquet"))
+    assert "more.parquet belongs to no split" in refusal(tables.parquet, path.parent)
+    path.write_bytes(b"PAR1")
+    assert refusal(tables.parquet, path).startswith(f"{path} is damaged: ")
+    assert refusal(tables.parquet, tmp_path / "home") == f"{tmp_path}/home has no .parquet files"
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    assert refusal(tables.parquet, path) == f"{path} needs pyarrow (pip install 'cnnctl[parquet]')"
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A data set of Hugging Face: (splits, labels as ClassLabel) -> DatasetDict."""
+    hub = pytest.importorskip("datasets", reason="needs datasets")
+    hub.disable_progress_bars()
+    features = {"image": hub.Image(), "label": hub.ClassLabel(names=["zebra", "cat"])}
+
+    def make(**splits: list[int]):
+        return hub.DatasetDict({
+            name: hub.Dataset.from_dict(
+                {"image": images(len(labels)), "label": labels}, hub.Features(features)
+            )
+            for name, labels in splits.items()
+        })  # fmt: skip
+
+    return make
+
+
+def test_a_saved_data_set_is_read_without_decoding(made, tmp_path) -> None:
+    made(train=[1, 0, 1], valid=[0], test=[-1], extra=[0]).save_to_disk(tmp_path / "set")
+    root = f"hf://{tmp_path}/set"
+    parts = tables.hugging_face(root)
+    assert {split: classes(part) for split, part in parts.items()} == {
+        "train": ["cat", "zebra", "cat"], "val": ["zebra"],
+    }  # fmt: skip
+    assert parts["train"].classes == ("zebra", "cat")
+    assert same_everywhere(parts["train"].blobs) == [png(n) for n in range(3)]
+    assert parts["train"].blobs.name(2) == f"{root}/train/2"
+    before = parts["val"].blobs.stamp()
+    assert before != parts["train"].blobs.stamp()
+    for file in (tmp_path / "set/valid").glob("*.arrow"):
+        os.utime(file, ns=(1, 1))
+    assert parts["val"].blobs.stamp() != before
+
+
+def test_a_name_is_asked_of_the_hub(made, monkeypatch) -> None:
+    hub, asked = importlib.import_module("datasets"), []
+    found = {"whole": made(whole=[1, 0])["whole"].with_format("numpy")}
+    monkeypatch.setattr(hub, "load_dataset", lambda *given: asked.append(given) or found)
+    for root in ("hf://pets", "hf://org/pets:small"):
+        part = tables.hugging_face(root)["train"]
+        assert (classes(part), contents(part)) == (["cat", "zebra"], [png(0), png(1)])
+    assert asked == [("pets", None), ("org/pets", "small")]
+
+
+def test_what_the_hub_says_is_one_line(made, monkeypatch) -> None:
+    def fail(*given):
+        raise ConnectionError("Couldn't reach 'pets' on the Hub\nand more")
+
+    monkeypatch.setattr(importlib.import_module("datasets"), "load_dataset", fail)
+    said = "cannot load hf://pets: Couldn't reach 'pets' on the Hub (hf://NAME or hf://NAME:CONFIG)"
+    assert refusal(tables.hugging_face, "hf://pets") == said
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    said = "hf://pets needs datasets (pip install 'cnnctl[hf]')"
+    assert refusal(tables.hugging_face, "hf://pets") == said
