@@ -3,6 +3,7 @@
 outputs/train/2026-11-21_14-03-19_lenet5_digits_7f3a/
     config.yaml     the whole configuration; `cnnctl train --config` replays it
     plan.json       what was decided before the first step
+    split.json      the images of the splits that were cut off train at random
     metrics.csv     one row per epoch
     result.json     figures, hashes and versions; written last
     checkpoints/    best.ckpt and last.ckpt
@@ -24,6 +25,7 @@ from cnnctl.config.near import did_you_mean
 from cnnctl.errors import RunError
 
 CONFIG, PLAN, METRICS, RESULT = "config.yaml", "plan.json", "metrics.csv", "result.json"
+SPLIT = "split.json"
 CHECKPOINTS, BEST, LAST = "checkpoints", "best.ckpt", "last.ckpt"
 LATEST = "latest"
 

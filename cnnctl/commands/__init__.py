@@ -151,6 +151,30 @@ VERBS = {
         takes_target=True,
         flags={"--stack": (VALUE, "so many of these layers on top of each other")},
     ),
+    "data": Verb(
+        "check a data set, show what training sees of it, keep it decoded",
+        "cnnctl data check|show|cache DATA [key=value …]",
+        "DATA is an option (digits, cifar10, …), or a folder, archive or table.\n\n"
+        "  check   broken and wrongly named images, duplicates, images in two splits,\n"
+        "          classes and how they differ in size, mean and deviation. Exit code 1\n"
+        "          where training would stop or be misled: broken images, classes that\n"
+        "          differ between splits, equal images in two splits or of two classes\n"
+        "  show    a sheet of training images, unchanged and as 7 epochs see them\n"
+        "  cache   decode once, as train would; without DATA: list what is kept\n\n"
+        "  cnnctl data check photos --report photos.html\n"
+        "  cnnctl data check photos --quarantine photos.txt\n"
+        "  cnnctl train data=folder data.root=photos data.quarantine=photos.txt\n"
+        "  cnnctl data show cifar10 augment=flip_crop\n"
+        "  cnnctl data cache --clear",
+        takes_target=True,
+        flags={
+            "--quarantine": (VALUE, "check: write the images to leave out, path and reason"),
+            "--report": (VALUE, "check: write a page with the pictures: FILE.html"),
+            "--output": (VALUE, "show: the sheet, FILE.png; usually DATA_AUGMENT.png"),
+            "--clear": (FLAG, "cache: remove all caches"),
+            **_CONFIG_DIR,
+        },
+    ),
     "completion": Verb(
         "print the completion script of bash, zsh or fish",
         "cnnctl completion bash|zsh|fish",

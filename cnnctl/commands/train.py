@@ -70,6 +70,7 @@ def execute(config: dict[str, Any], call: Call) -> Result:
         document = {"run": str(folder), **plan.document()}
         runs.write_config(folder, config)
         runs.write_json(folder / runs.PLAN, document)
+        runs.write_json(folder / runs.SPLIT, ready.source.cut())
         console.plan(console.out(stderr=True), document)
     if plan.device.world > 1 and not ranks.started():
         ranks.start(folder, plan.device)

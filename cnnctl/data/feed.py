@@ -54,7 +54,10 @@ def settle(source: Source, wanted: Wanted, tell: Tell) -> Source:
         broken |= {images.blobs.name(number): reason for number, reason in faults.items()}
     _judge(broken, wanted.data)
     _complete(splits["train"], source.classes)
-    return replace(source, splits=splits, skipped={**source.skipped, **broken}, feeds=feeds)
+    reasons = {
+        name: text.removeprefix(f"cannot read image {name}: ") for name, text in broken.items()
+    }
+    return replace(source, splits=splits, skipped={**source.skipped, **reasons}, feeds=feeds)
 
 
 def _served(

@@ -164,7 +164,7 @@ def _stored(found: dict[str, Listing], directories: list[Directory]) -> bytes:
 def _known(file: Path, root: Path) -> dict[str, Listing] | None:
     """The listing that was kept, if it is whole, of this version, and still holds."""
     try:
-        with np.load(file) as arrays:
+        with file.open("rb") as opened, np.load(opened) as arrays:
             if arrays["version"] != VERSION:
                 return None
 

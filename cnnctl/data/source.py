@@ -59,9 +59,12 @@ class Part(NamedTuple):
 class Stored:
     """Images of one size that are in memory, or in a memory map: uint8 (N, C, H, W)."""
 
-    def __init__(self, pixels: Tensor, labels: np.ndarray) -> None:
+    def __init__(
+        self, pixels: Tensor, labels: np.ndarray, numbers: np.ndarray | None = None
+    ) -> None:  # fmt: skip
         self.pixels = pixels
         self.labels = labels
+        self.numbers = np.arange(len(labels)) if numbers is None else numbers
 
     def __getitem__(self, index: int, /) -> Tensor:
         return self.pixels[index]
@@ -71,12 +74,12 @@ class Stored:
         return self.pixels[torch.from_numpy(samples)]
 
     def name(self, index: int) -> str:
-        """What tells it from the others."""
-        return f"image {index}"
+        """Its number in the whole set, of which this may be a part."""
+        return f"image {self.numbers[index]}"
 
     def pick(self, indices: np.ndarray) -> Stored:
         """A copy."""
-        return Stored(self.batch(indices), self.labels[indices])
+        return Stored(self.batch(indices), self.labels[indices], self.numbers[indices])
 
 
 class Mapped(Stored):
@@ -172,6 +175,11 @@ class Source:
     skipped: dict[str, str] = field(default_factory=dict)
     feeds: dict[str, Feed] = field(default_factory=dict)
     drawn: tuple[str, ...] = ()
+
+    def cut(self) -> dict[str, list[str]]:
+        """The names of the images in the splits that we have cut off."""
+        whole = {name: self.splits[name] for name in self.drawn}
+        return {name: [one.name(i) for i in range(len(one.labels))] for name, one in whole.items()}
 
     @property
     def sizes(self) -> dict[str, int]:

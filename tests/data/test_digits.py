@@ -29,7 +29,7 @@ def section(**changes: Any) -> Digits:
 
 def images(source: Source, split: str) -> torch.Tensor:
     part = source.splits[split]
-    return torch.stack([part[index][0] for index in range(len(part.labels))])
+    return torch.stack([part[index] for index in range(len(part.labels))])
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +72,9 @@ def test_the_splits_are_stratified(source: Source) -> None:
 
 def test_images_are_bytes_of_the_wanted_size_and_channels() -> None:
     data = section(size=20, channels=3, mean=[0, 0, 0], std=[1, 1, 1])
-    image, label = digits.load(data).splits["train"][0]
-    assert (image.dtype, tuple(image.shape), label) == (torch.uint8, (3, 20, 20), 0)
+    train = digits.load(data).splits["train"]
+    image = train[0]
+    assert (image.dtype, tuple(image.shape), train.labels[0]) == (torch.uint8, (3, 20, 20), 0)
     assert torch.equal(image[0], image[2])
 
 
@@ -99,4 +100,15 @@ def test_split_seed_fixes_the_splits(source: Source) -> None:
 
 
 def test_the_splits_are_the_same_on_every_machine(source: Source) -> None:
-    assert source.splits["val"].labels[:12] == [4, 7, 9, 3, 4, 0, 7, 2, 1, 7, 2, 7]
+    assert source.splits["val"].labels[:12].tolist() == [4, 7, 9, 3, 4, 0, 7, 2, 1, 7, 2, 7]
+
+
+def test_val_and_test_are_drawn(source: Source) -> None:
+    assert source.drawn == ("val", "test")
+
+
+def test_folds_are_val_in_turn_and_leave_the_test_split_as_it_is(source: Source) -> None:
+    turns = [digits.load(section(folds=3, fold=fold, size=8)) for fold in range(3)]
+    assert [turn.sizes for turn in turns] == [
+        {"train": 959 - (fold == 0) * 0, "val": 479, "test": 359} for fold in range(3)
+    ]

@@ -12,6 +12,8 @@ import warnings
 from pathlib import Path
 
 import formats
+import formats_files
+import formats_arrays
 import pytest
 from torchvision import datasets
 
@@ -72,7 +74,7 @@ def scipy(monkeypatch) -> None:
 def server(tmp_path, monkeypatch):
     """A server of MNIST in its published form, on this machine; its folder."""
     folder = tmp_path / "server"
-    formats.mnist(folder, packed=True)
+    formats_arrays.mnist(folder, packed=True)
     files = folder / "MNIST/raw"
     handler = functools.partial(Quiet, directory=str(files))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as serving:
@@ -106,7 +108,7 @@ def test_a_missing_set_says_what_was_looked_for_and_where(tmp_path, scipy, name)
 
 
 def test_the_first_thing_that_is_missing_is_named(tmp_path) -> None:
-    formats.gtsrb(tmp_path)
+    formats_files.gtsrb(tmp_path)
     (tmp_path / "gtsrb/GT-final_test.csv").unlink()
     text = f"GTSRB is not in {tmp_path}: there is no gtsrb/GT-final_test.csv "
     assert refusal("gtsrb", tmp_path).startswith(text)
@@ -122,13 +124,13 @@ def test_imagenet_says_which_files_to_get_and_where_to_put_them(tmp_path, downlo
         f"ImageNet is not in {tmp_path}: there is no meta.bin or {devkit} "
         f"(get {devkit}, {train}, {val} from {page} and put them there, {ELSEWHERE})"
     )
-    formats.imagenet(tmp_path)
+    formats_files.imagenet(tmp_path)
     (tmp_path / "val").rename(tmp_path / "elsewhere")
     assert f"there is no val or {val} (get " in refusal("imagenet", tmp_path, download=download)
 
 
 def test_a_damaged_archive_of_imagenet_is_told_and_may_be_replaced(tmp_path) -> None:
-    formats.imagenet(tmp_path)
+    formats_files.imagenet(tmp_path)
     (tmp_path / "val").rename(tmp_path / "elsewhere")
     (tmp_path / "ILSVRC2012_img_val.tar").write_text("half of it")
     text = refusal("imagenet", tmp_path)
@@ -182,7 +184,7 @@ def test_a_download_goes_on_where_it_failed(tmp_path, server) -> None:
 @pytest.mark.parametrize("wrong", [KeyboardInterrupt(), OSError(28, "No space left on device")])
 def test_an_interrupted_unpacking_is_not_taken_for_the_set(tmp_path, monkeypatch, wrong) -> None:
     def unpack(self: datasets.EuroSAT) -> None:
-        formats.eurosat(Path(self.root))
+        formats_files.eurosat(Path(self.root))
         raise wrong
 
     monkeypatch.setattr(datasets.EuroSAT, "download", unpack)
@@ -199,7 +201,7 @@ def test_an_interrupted_unpacking_is_not_taken_for_the_set(tmp_path, monkeypatch
 
 
 def test_a_wrong_checksum_on_the_disk_is_refused(tmp_path, offline) -> None:
-    formats.cifar10(tmp_path)
+    formats_arrays.cifar10(tmp_path)
     text = f"CIFAR-10 in {tmp_path} is incomplete or damaged: "
     text += "a file is missing, or its checksum differs"
     delete = "(delete its files there, then start again with data.download=true)"
@@ -241,7 +243,7 @@ def test_a_listed_image_that_is_not_there_is_named(tmp_path, name, file) -> None
 
 
 def test_a_class_folder_without_images_is_one_line(tmp_path) -> None:
-    formats.eurosat(tmp_path)
+    formats_files.eurosat(tmp_path)
     for file in (tmp_path / "eurosat/2750/River").iterdir():
         file.unlink()
     assert "damaged: Found no valid file for the classes River" in refusal("eurosat", tmp_path)
@@ -264,19 +266,19 @@ def test_a_set_of_matlab_files_asks_for_scipy(tmp_path, monkeypatch, name) -> No
 
 def test_imagenet_needs_scipy_only_until_it_is_unpacked(tmp_path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "scipy", None)
-    formats.imagenet(tmp_path)
+    formats_files.imagenet(tmp_path)
     assert len(got("imagenet", tmp_path, classes=3)["test"].labels) == 3
     (tmp_path / "meta.bin").rename(tmp_path / "ILSVRC2012_devkit_t12.tar.gz")
     assert refusal("imagenet", tmp_path).startswith("ImageNet has files of MATLAB")
 
 
 def test_packed_files_that_lie_there_are_unpacked(tmp_path, server, offline) -> None:
-    formats.mnist(tmp_path, packed=True)
+    formats_arrays.mnist(tmp_path, packed=True)
     assert len(got("mnist", tmp_path, download=True)["test"].labels) == 10
 
 
 def test_what_torchvision_prints_goes_to_stderr(tmp_path, monkeypatch, capsys) -> None:
-    formats.mnist(tmp_path)
+    formats_arrays.mnist(tmp_path)
     load = datasets.MNIST._load_data
 
     def noisy(self: datasets.MNIST) -> object:
