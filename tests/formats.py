@@ -24,11 +24,19 @@ WRITERS: dict[str, Callable[[Path], Written]] = {
     "fashion_mnist": lambda root: arrays.mnist(root, "FashionMNIST"),
     "kmnist": lambda root: arrays.mnist(root, "KMNIST"),
     "emnist": lambda root: arrays.emnist(root, "balanced", 47),
-    "cifar10": arrays.cifar10, "cifar100": arrays.cifar100, "svhn": arrays.svhn, "stl10": arrays.stl10,
-    "imagenette": files.imagenette, "imagenet": files.imagenet, "flowers102": files.flowers102,
-    "food101": files.food101, "oxford_pets": files.oxford_pets, "gtsrb": files.gtsrb, "caltech101": files.caltech101,
+    "cifar10": arrays.cifar10,
+    "cifar100": arrays.cifar100,
+    "svhn": arrays.svhn,
+    "stl10": arrays.stl10,
+    "imagenette": files.imagenette,
+    "imagenet": files.imagenet,
+    "flowers102": files.flowers102,
+    "food101": files.food101,
+    "oxford_pets": files.oxford_pets,
+    "gtsrb": files.gtsrb,
+    "caltech101": files.caltech101,
     "eurosat": files.eurosat,
-}  # fmt: skip
+}
 CLASSES = {  # where the tiny set has fewer
     "imagenet": 3, "food101": 3, "oxford_pets": 2, "gtsrb": 3, "caltech101": 3, "eurosat": 3,
 }  # fmt: skip

@@ -29,7 +29,9 @@ def run(call: Call) -> Result:
         raise UsageError(text, did_you_mean(work, WORK) or "cnnctl data check digits")
     for flag, belongs in FLAGS.items():
         if flag in call.flags and work != belongs:
-            raise UsageError(f"{flag} has no effect on: cnnctl data {work}", f"cnnctl data {belongs}")
+            raise UsageError(
+                f"{flag} has no effect on: cnnctl data {work}", f"cnnctl data {belongs}"
+            )
     if work == "cache" and ("--clear" in call.flags or not names):
         return _caches(call, names)
     if len(names) != 1:
@@ -78,7 +80,9 @@ def _writable(flag: str, file: Path) -> None:
     """Whether there is a place for what will be written."""
     ending = ENDINGS.get(flag, file.suffix)
     if file.suffix != ending:
-        raise UsageError(f"{flag} writes a {ending} file, got {file}", f"{flag} {file.stem}{ending}")
+        raise UsageError(
+            f"{flag} writes a {ending} file, got {file}", f"{flag} {file.stem}{ending}"
+        )
     if file.is_dir() or not file.absolute().parent.is_dir():
         place = f"{file} is a folder" if file.is_dir() else f"there is no folder {file.parent}"
         raise UsageError(f"cannot write {flag} {file}: {place}")

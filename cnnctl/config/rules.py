@@ -8,14 +8,13 @@ from typing import Any
 
 from cnnctl.config import schema
 from cnnctl.config.images import Data, Digits, Folder
+from cnnctl.config.rules_augment import OWN_LOSS, augment
 from cnnctl.errors import Problem
-
-OWN_LOSS = ("perceptron", "lenet_1998")  # families whose papers have no cross-entropy
 
 
 def broken(parts: Mapping[str, Any]) -> list[Problem]:
     """Every rule that these sections of a configuration break; some may be missing."""
-    problems: list[Problem] = []
+    problems = list(augment(parts))
     if "data" in parts:
         problems += _data(parts["data"])
     if "optimizer" in parts:

@@ -59,7 +59,9 @@ def _intensities(images: Tensor, train: Train) -> Tensor:
 
 def _chosen(images: Images, classes: int) -> np.ndarray:
     """Images that can be read: the first of every class, then the second, until there are ROWS."""
-    members = [np.flatnonzero(images.labels == label)[: 2 * ROWS].tolist() for label in range(classes)]
+    members = [
+        np.flatnonzero(images.labels == label)[: 2 * ROWS].tolist() for label in range(classes)
+    ]
     chosen: list[int] = []
     wrong: DataError | None = None
     for turn in zip_longest(*members):

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from cnnctl.report.audit import audited, compared
 from cnnctl.report.claims import claims
+from cnnctl.report.data import cached, caches, checked, cleared, sheet
 from cnnctl.report.format import count, percent, shape
 from cnnctl.report.result import Result
 from cnnctl.report.run import evaluated, plan, trained
@@ -102,4 +103,5 @@ VIEWS: dict[str, Callable[[Console, dict[str, Any]], None]] = {
     "listing": listing, "keys": keys, "text": text,
     "worked": worked, "audited": audited, "compared": compared,
     "claims": claims,
+    "checked": checked, "sheet": sheet, "cached": cached, "caches": caches, "cleared": cleared,
 }  # fmt: skip

@@ -44,7 +44,10 @@ def png(heads: Sequence[str], rows: Sequence[Row], title: str) -> bytes:
         draw.text((MARGIN, middle), label, INK, font, anchor="lm")
         for column, pixels in enumerate(row.pictures):
             picture = fitted(pixels, TILE)
-            corner = (left + column * step + (TILE - picture.width) // 2, middle - picture.height // 2)
+            corner = (
+                left + column * step + (TILE - picture.width) // 2,
+                middle - picture.height // 2,
+            )
             sheet.paste(picture, corner)
     return _encoded(sheet)
 

@@ -111,8 +111,8 @@ def test_another_form_or_file_is_another_cache(monkeypatch) -> None:
     images = encoded(files)
     folders = [cache.folder_of(images, form) for form in (FORM, Form(9, 3), Form(8, 1))]
     folders.append(cache.folder_of(images.at_least(8), FORM))
-    for changed in ([*files[:5], files[0]], files[:5], [*files, files[0]], files[::-1]):
-        folders.append(cache.folder_of(encoded(changed), FORM))
+    others = ([*files[:5], files[0]], files[:5], [*files, files[0]], files[::-1])
+    folders += [cache.folder_of(encoded(changed), FORM) for changed in others]
     monkeypatch.setattr(cache, "VERSION", cache.VERSION + 1)
     folders.append(cache.folder_of(images, FORM))
     assert len(set(folders)) == len(folders)

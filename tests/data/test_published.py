@@ -7,14 +7,13 @@ import formats_arrays
 import numpy as np
 import pytest
 import torch
+from formats import content, expected, opened
 from PIL import Image
 
-from cnnctl import data
 from cnnctl.config.images import Published
 from cnnctl.data import decode, published
 from cnnctl.data.catalog import SETS
-from cnnctl.data.source import Encoded, Images, Source, Stored
-from cnnctl.errors import DataError
+from cnnctl.data.source import Encoded, Stored
 
 ARRAYS = {"mnist", "fashion_mnist", "kmnist", "emnist", "cifar10", "cifar100", "svhn", "stl10"}
 UNDIVIDED = {"caltech101", "eurosat"}
@@ -37,22 +36,22 @@ def tiny(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", SETS)
 def test_every_image_and_label_is_the_one_in_the_files(tiny, name) -> None:
     root, written = tiny(name)
-    source = formats.opened(name, root)
+    source = opened(name, root)
     assert list(source.splits) == ["train", "val", "test"]
     if name in UNDIVIDED:
-        assert formats.content(*source.splits.values()) == formats.expected(written["train"])
+        assert content(*source.splits.values()) == expected(written["train"])
         return
     drawn = [source.splits["train"]] + ([] if "val" in written else [source.splits["val"]])
-    assert formats.content(*drawn) == formats.expected(written["train"])
+    assert content(*drawn) == expected(written["train"])
     for part in written.keys() - {"train", "extra"}:
-        assert formats.content(source.splits[part]) == formats.expected(written[part])
+        assert content(source.splits[part]) == expected(written[part])
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_arrays_are_stored_and_files_are_not_decoded_when_loading(tiny, name, monkeypatch) -> None:
     root, _ = tiny(name)
     monkeypatch.setattr(decode, "image", lambda *_: pytest.fail("an image was decoded"))
-    for images in formats.opened(name, root).splits.values():
+    for images in opened(name, root).splits.values():
         assert images.name(0).startswith("image 0" if name in ARRAYS else f"{root}/")
         assert type(images) is (Stored if name in ARRAYS else Encoded)
         assert images.labels.dtype == np.int64
@@ -73,28 +72,31 @@ def test_arrays_are_stored_and_files_are_not_decoded_when_loading(tiny, name, mo
 )  # fmt: skip
 def test_classes_have_the_names_of_the_set(tiny, name, classes) -> None:
     root, _ = tiny(name)
-    assert formats.opened(name, root).classes == tuple(classes.split())
+    assert opened(name, root).classes == tuple(classes.split())
 
 
 def test_names_of_more_than_one_word(tiny) -> None:
     root, _ = tiny("fashion_mnist")
-    assert formats.opened("fashion_mnist", root).classes[:2] == ("T-shirt/top", "Trouser")
+    assert opened("fashion_mnist", root).classes[:2] == ("T-shirt/top", "Trouser")
     root, _ = tiny("oxford_pets")
-    assert formats.opened("oxford_pets", root).classes == ("Abyssinian", "Great Pyrenees")
+    assert opened("oxford_pets", root).classes == ("Abyssinian", "Great Pyrenees")
     root, _ = tiny("imagenette")
-    assert formats.opened("imagenette", root).classes[1:3] == ("English springer", "cassette player")
+    assert opened("imagenette", root).classes[1:3] == (
+        "English springer",
+        "cassette player",
+    )
 
 
 def test_flowers_have_names_and_the_val_of_the_set(tiny) -> None:
     root, _ = tiny("flowers102")
-    source = formats.opened("flowers102", root)
+    source = opened("flowers102", root)
     assert (source.classes[0], source.classes[101]) == ("pink primrose", "blackberry lily")
     assert source.sizes == {"train": 4, "val": 2, "test": 2}
 
 
 def test_two_classes_of_imagenet_with_one_name_are_told_apart(tiny) -> None:
     root, _ = tiny("imagenet")
-    source = formats.opened("imagenet", root)
+    source = opened("imagenet", root)
     assert source.classes == ("crane (n02012849)", "Pomeranian", "crane (n03126707)")
     assert source.splits["test"].name(0) == str(root / "val/n02012849/1.JPEG")
 
@@ -106,70 +108,77 @@ def test_every_selection_of_emnist_is_upright_and_counts_from_0(
     tmp_path, selection, classes, first
 ) -> None:
     written = formats_arrays.emnist(tmp_path, selection, classes, first)
-    source = formats.opened("emnist", tmp_path, split=selection, classes=classes)
-    assert formats.content(source.splits["test"]) == formats.expected(written["test"])
+    source = opened("emnist", tmp_path, split=selection, classes=classes)
+    assert content(source.splits["test"]) == expected(written["test"])
     assert len(source.classes) == classes
     assert source.classes[:2] == (("a", "b") if selection == "letters" else ("0", "1"))
 
 
 def test_the_easier_house_numbers_are_trained_on_when_asked_for(tiny) -> None:
     root, written = tiny("svhn")
-    assert formats.opened("svhn", root).sizes == {"train": 20, "val": 10, "test": 20}
-    source = formats.opened("svhn", root, extra=True)
-    drawn = formats.content(source.splits["train"], source.splits["val"])
-    assert drawn == formats.expected(written["train"], written["extra"])
+    assert opened("svhn", root).sizes == {"train": 20, "val": 10, "test": 20}
+    source = opened("svhn", root, extra=True)
+    drawn = content(source.splits["train"], source.splits["val"])
+    assert drawn == expected(written["train"], written["extra"])
 
 
 def test_a_subset_of_stl10(tiny) -> None:
     root, written = tiny("stl10")
-    source = formats.opened("stl10", root, subset=3)
+    source = opened("stl10", root, subset=3)
     wanted = [written["train"][number] for number in (3, 13, 23, 33)]
-    assert formats.content(source.splits["train"], source.splits["val"]) == formats.expected(wanted)
+    assert content(source.splits["train"], source.splits["val"]) == expected(wanted)
     assert source.sizes["test"] == 10
 
 
 def test_val_is_drawn_from_train_by_class_and_seed(tiny) -> None:
     root, _ = tiny("cifar10")
-    first, again, other = (formats.opened("cifar10", root, split_seed=seed) for seed in (0, 0, 1))
+    first, again, other = (opened("cifar10", root, split_seed=seed) for seed in (0, 0, 1))
     assert first.sizes == {"train": 90, "val": 10, "test": 20}
     assert sorted(first.splits["val"].labels) == list(range(10))
-    assert formats.content(first.splits["val"]) == formats.content(again.splits["val"])
-    assert formats.content(first.splits["val"]) != formats.content(other.splits["val"])
+    assert content(first.splits["val"]) == content(again.splits["val"])
+    assert content(first.splits["val"]) != content(other.splits["val"])
 
 
 def test_what_a_ratio_made_is_named(tiny) -> None:
     for name, drawn in [("mnist", ("val",)), ("eurosat", ("val", "test"))]:
         root, _ = tiny(name)
-        assert formats.opened(name, root).drawn == drawn
+        assert opened(name, root).drawn == drawn
     root, _ = tiny("flowers102")
-    assert formats.opened("flowers102", root).drawn == ()
+    assert opened("flowers102", root).drawn == ()
 
 
 def test_folds_share_out_train_and_leave_the_test_alone(tiny) -> None:
     root, written = tiny("mnist")
-    folds = [formats.opened("mnist", root, folds=3, fold=fold) for fold in range(3)]
-    assert formats.content(*(source.splits["val"] for source in folds)) == formats.expected(written["train"])
-    assert all(formats.content(s.splits["test"]) == formats.expected(written["test"]) for s in folds)
+    folds = [opened("mnist", root, folds=3, fold=fold) for fold in range(3)]
+    assert content(*(source.splits["val"] for source in folds)) == expected(written["train"])
+    assert all(content(s.splits["test"]) == expected(written["test"]) for s in folds)
 
 
 def test_folds_take_in_a_published_val(tiny) -> None:
     root, written = tiny("flowers102")
-    folds = [formats.opened("flowers102", root, folds=2, fold=fold) for fold in range(2)]
-    whole = formats.expected(written["train"], written["val"])
-    assert formats.content(*(source.splits["val"] for source in folds)) == whole
+    folds = [opened("flowers102", root, folds=2, fold=fold) for fold in range(2)]
+    whole = expected(written["train"], written["val"])
+    assert content(*(source.splits["val"] for source in folds)) == whole
     assert [source.sizes for source in folds] == [{"train": 3, "val": 3, "test": 2}] * 2
 
 
 def test_a_set_without_a_test_split_need_not_get_one(tiny) -> None:
     root, _ = tiny("eurosat")
-    assert formats.opened("eurosat", root, test_fraction=0.5).sizes == {"train": 3, "val": 3, "test": 6}
-    assert formats.opened("eurosat", root, test_fraction=None).sizes == {"train": 9, "val": 3}
+    assert opened("eurosat", root, test_fraction=0.5).sizes == {
+        "train": 3,
+        "val": 3,
+        "test": 6,
+    }
+    assert opened("eurosat", root, test_fraction=None).sizes == {"train": 9, "val": 3}
 
 
 def test_grey_as_colour_takes_no_memory(tiny) -> None:
     root, _ = tiny("mnist")
     numbers = {"mean": [0, 0, 0], "std": [1, 1, 1]}
-    grey, colour = formats.opened("mnist", root), formats.opened("mnist", root, channels=3, **numbers)
+    grey, colour = (
+        opened("mnist", root),
+        opened("mnist", root, channels=3, **numbers),
+    )
     for name, images in colour.splits.items():
         assert isinstance(images, Stored)
         assert images.pixels.shape[1] == 3
@@ -184,7 +193,7 @@ def test_colour_as_grey_is_what_pil_makes_of_it(tiny) -> None:
     ]
     assert np.array_equal(found[:, 0].numpy(), np.stack(wanted))
     root, written = tiny("cifar10")
-    image = formats.opened("cifar10", root, channels=1, mean=[0], std=[1]).splits["test"][0]
+    image = opened("cifar10", root, channels=1, mean=[0], std=[1]).splits["test"][0]
     pixels = Image.fromarray(written["test"][0][0].transpose(1, 2, 0))
     assert np.array_equal(image[0].numpy(), np.asarray(pixels.convert("L")))
 
@@ -192,7 +201,7 @@ def test_colour_as_grey_is_what_pil_makes_of_it(tiny) -> None:
 @pytest.mark.parametrize("name", ["mnist", "cifar10", "stl10"])
 def test_a_batch_of_pixels_is_one_piece_of_memory(tiny, name) -> None:
     root, _ = tiny(name)
-    for images in formats.opened(name, root).splits.values():
+    for images in opened(name, root).splits.values():
         assert isinstance(images, Stored)
         assert images.pixels.is_contiguous()
 
@@ -200,7 +209,7 @@ def test_a_batch_of_pixels_is_one_piece_of_memory(tiny, name) -> None:
 def test_the_root_may_be_meant_with_a_tilde(monkeypatch, tiny) -> None:
     root, _ = tiny("mnist")
     monkeypatch.setenv("HOME", str(root.parent))
-    assert formats.opened("mnist", Path("~/data")).sizes == {"train": 20, "val": 10, "test": 10}
+    assert opened("mnist", Path("~/data")).sizes == {"train": 20, "val": 10, "test": 10}
     section = formats.section("mnist")
     assert isinstance(section, Published)
     assert section.root == "~/data"

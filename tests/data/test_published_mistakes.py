@@ -5,6 +5,7 @@ from pathlib import Path
 import formats
 import numpy as np
 import pytest
+from formats import opened
 from formats_arrays import idx
 
 from cnnctl.errors import DataError
@@ -24,7 +25,7 @@ def tiny(tmp_path, monkeypatch):
 
 def refusal(name: str, root: Path, **changes: object) -> str:
     with pytest.raises(DataError) as caught:
-        formats.opened(name, root, **changes)
+        opened(name, root, **changes)
     return str(caught.value)
 
 
@@ -52,7 +53,7 @@ def test_splits_that_do_not_fit_together_are_refused(tiny) -> None:
 def test_a_class_with_too_few_images_for_a_val_is_refused(tiny) -> None:
     root, _ = tiny("mnist")
     idx(root / "MNIST/raw/train-labels-idx1-ubyte", np.arange(30, dtype=np.uint8) // 3)
-    assert formats.opened("mnist", root).sizes["val"] == 10
+    assert opened("mnist", root).sizes["val"] == 10
     idx(root / "MNIST/raw/train-labels-idx1-ubyte", np.eye(1, 30, dtype=np.uint8)[0])
     text = "class '1' has too few images for train, val (it has 1, at least 2 are needed)"
     assert refusal("mnist", root) == text

@@ -13,7 +13,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from cnnctl.data import tables
-from cnnctl.data.source import Blobs, Part
+from cnnctl.data.source import Part
 from cnnctl.errors import DataError
 
 
@@ -32,12 +32,11 @@ def classes(part: Part) -> list[str]:
     return [part.classes[label] for label in part.labels.tolist()]
 
 
-def same_everywhere(blobs: Blobs) -> list[bytes]:
+def same_everywhere(part: Part) -> list[bytes]:
     """What two loader processes read; a pickled copy and this process must agree."""
-    here = [blobs[n] for n in range(len(blobs))]  # first, so that something is open to inherit
-    copy = pickle.loads(pickle.dumps(blobs))  # noqa: S301 - ours
-    assert [copy[n] for n in range(len(blobs))] == here
-    assert [*DataLoader(blobs, None, num_workers=2, multiprocessing_context="fork")] == here  # pyright: ignore[reportArgumentType]
+    here = contents(part)  # first, so that something is open to inherit
+    assert contents(pickle.loads(pickle.dumps(part))) == here  # noqa: S301 - ours
+    assert [*DataLoader(part.blobs, None, num_workers=2, multiprocessing_context="fork")] == here  # pyright: ignore[reportArgumentType]
     return here
 
 
@@ -49,7 +48,7 @@ def refusal(load, root: Path | str) -> str:
 
 @pytest.fixture
 def listed(tmp_path):
-    """Write six images a/0.png … a/5.png and a CSV beside the folder a."""
+    """Write images a/0.png to a/5.png, and a CSV beside the folder a."""
     (tmp_path / "a").mkdir()
     for number in range(6):
         (tmp_path / f"a/{number}.png").write_bytes(png(number))
@@ -67,49 +66,34 @@ def test_a_csv_lists_images_of_every_split(listed, tmp_path) -> None:
     parts = tables.csv(str(listed(*lines, "a/2.png,cat,validation", "", "a/3.png,dog,test")))
     assert [classes(part) for part in parts.values()] == [["dog", "cat"], ["cat"], ["dog"]]
     assert list(parts) == ["train", "val", "test"]
-    assert contents(parts["train"]) == same_everywhere(parts["train"].blobs) == [png(0), png(1)]
+    assert same_everywhere(parts["train"]) == [png(0), png(1)]
     assert parts["train"].classes == parts["test"].classes == ("cat", "dog")
     assert parts["val"].blobs.name(0) == f"{tmp_path}/a/2.png"
 
 
-@pytest.mark.parametrize(
-    ("header", "row"),
-    [
-        ("label,path", "x,a/1.png"),
-        ("Class; FileName", "x;a/1.png"),
-        ("id\ttarget\timage", "7\tx\ta/1.png"),
-        ("picture,kind", "a/1.png,x"),
-        ("label,picture", "x,a/1.png"),
-        ('"path","label"', '"a/1.png","x"'),
-        ("\ufeffpath,label", "a/1.png,x"),
-    ],
-)
-def test_columns_are_found_by_name_or_by_place(listed, header, row) -> None:
-    part = tables.csv(str(listed(header, row)))["train"]
+HEADERS = {
+    "label,path": "x,a/1.png", "Class; FileName": "x;a/1.png", "picture,kind": "a/1.png,x",
+    "id\ttarget\timage": "7\tx\ta/1.png", '"path","label"': '"a/1.png","x"',
+    "\ufeffpath,label": "a/1.png,x", "label,picture": "x,a/1.png",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_columns_are_found_by_name_or_by_place(listed, header) -> None:
+    part = tables.csv(str(listed(header, HEADERS[header])))["train"]
     assert (part.classes, contents(part)) == (("x",), [png(1)])
 
 
-@pytest.mark.parametrize(
-    ("labels", "ordered"),
-    [
-        ("10 9 2", "2 9 10"),
-        ("-1 0 1", "-1 0 1"),
-        ("1.5 1 11.0", "1 1.5 11.0"),
-        ("9 10 x", "10 9 x"),
-    ],
-)
-def test_numbers_keep_their_order(listed, labels, ordered) -> None:
-    rows = [f"a/{n}.png,{label}" for n, label in enumerate(labels.split())]
+@pytest.mark.parametrize("ordered", ["2 9 10", "-1 0 1", "1 1.5 11.0", "10 9 x"])
+def test_numbers_keep_their_order(listed, ordered) -> None:
+    rows = [f"a/{n}.png,{label}" for n, label in enumerate(reversed(ordered.split()))]
     assert tables.csv(str(listed("path,label", *rows)))["train"].classes == tuple(ordered.split())
 
 
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        (
-            "path,label|a/0.png,x|b/1.png,x|b/2.png,x",
-            " line 3: no such file: {0}/b/1.png, and 1 more",
-        ),
+        ("path,label|a/0.png,x|b/1,x|b/2,x", " line 3: no such file: {0}/b/1, and 1 more"),
         ("path,label|a,x", " line 2: no such file: {0}/a"),
         ("path,label|a/0.png", " line 2 has 1 columns, the header 2"),
         ("path,label|a/0.png,", " line 2 has no label"),
@@ -130,10 +114,10 @@ def test_a_csv_that_cannot_be_read_is_named(listed, tmp_path) -> None:
     path = tmp_path / "images.csv"
     path.write_text("path,label\na/ö.png,x", encoding="latin-1")
     assert refusal(tables.csv, path).startswith(f"{path} is damaged: 'utf-8' codec can't decode")
-    missing = tmp_path / "no.csv"
-    assert refusal(tables.csv, missing) == f"cannot read {missing}: No such file or directory"
     path.write_text("")
     assert "has no columns for path and label" in refusal(tables.csv, path)
+    path.unlink()
+    assert refusal(tables.csv, path) == f"cannot read {path}: No such file or directory"
 
 
 @pytest.fixture
@@ -143,10 +127,9 @@ def write(tmp_path):
     pa, pq = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
 
     def make(columns: dict, name: str = "x.parquet", metadata: str | None = None) -> Path:
-        table = pa.table(columns)
         path = tmp_path / "p" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        table = table.replace_schema_metadata({"huggingface": metadata} if metadata else None)
+        table = pa.table(columns, metadata={"huggingface": metadata or "{}"})
         pq.write_table(table, path, row_group_size=2)
         return path
 
@@ -157,19 +140,18 @@ def images(count: int, start: int = 0) -> list[dict[str, bytes | str]]:
     return [{"bytes": png(n), "path": f"{n}.png"} for n in range(start, start + count)]
 
 
-NAMES = (
-    '{"info": {"features": {"image": {"_type": "Image"},'
-    ' "label": {"names": ["zebra", "cat"], "_type": "ClassLabel"}}}}'
-)
+LABEL = '{"names": ["zebra", "cat"], "_type": "ClassLabel"}'
+NAMES = f'{{"info": {{"features": {{"image": {{"_type": "Image"}}, "label": {LABEL}}}}}}}'
 
 
 def test_a_parquet_file_is_read_back_by_row_groups(write) -> None:
     path = write({"image": images(5), "label": [10, 9, 9, 100, 10]})
     part = tables.parquet(str(path))["train"]
-    assert same_everywhere(part.blobs) == [png(n) for n in range(5)]
+    tables._row_group.cache_clear()
+    assert same_everywhere(part) == [png(n) for n in range(5)]
+    assert tables._row_group.cache_info()[2:] == (2, 2)  # of three, at most and now
     assert (part.classes, part.labels.tolist()) == (("9", "10", "100"), [1, 0, 0, 2, 1])
-    assert part.blobs.name(3) == f"{path}/3"
-    assert part.labels.dtype == np.int64
+    assert (part.blobs.name(3), part.labels.dtype) == (f"{path}/3", np.int64)
 
 
 @pytest.mark.parametrize("name", ["image", "jpeg"])
@@ -192,13 +174,6 @@ def test_the_folders_of_hugging_face_have_splits_and_class_names(write, tmp_path
     assert classes(parts["train"]) == ["cat", "zebra", "cat"] * 2
     assert contents(parts["val"]) == [png(6)]
     assert parts["train"].blobs.stamp() != parts["val"].blobs.stamp()
-
-
-def test_few_row_groups_are_kept_in_memory(write) -> None:
-    part = tables.parquet(str(write({"image": images(10), "label": [0] * 10})))["train"]
-    tables._row_group.cache_clear()
-    assert len(contents(part)) == 10
-    assert tables._row_group.cache_info()[:4] == (5, 5, 2, 2)  # hits, misses, most, now
 
 
 @pytest.mark.parametrize(
@@ -226,8 +201,7 @@ def test_files_that_do_not_fit_or_are_damaged_are_named(write, tmp_path, monkeyp
             blobs[row]
     path.rename(path.with_name("train.parquet"))
     other = write({"img": images(1), "label": [0]}, "val.parquet")
-    said = f"{other} has other columns or classes than its neighbours"
-    assert refusal(tables.parquet, path.parent) == said
+    assert refusal(tables.parquet, path.parent).startswith(f"{other} has other columns or cla")
     other.rename(other.with_name("more.parquet"))
     assert "more.parquet belongs to no split" in refusal(tables.parquet, path.parent)
     path.write_bytes(b"PAR1")
@@ -242,20 +216,19 @@ def made(**splits: list[int]):
     """A data set of Hugging Face, two classes."""
     hub = pytest.importorskip("datasets", reason="needs datasets")
     hub.disable_progress_bars()
-    features = {"image": hub.Image(), "label": hub.ClassLabel(names=["zebra", "cat"])}
+    label = hub.ClassLabel(names=["zebra", "cat"])
+    features = hub.Features({"image": hub.Image(), "label": label})
     columns = {name: {"image": images(len(row)), "label": row} for name, row in splits.items()}
-    given = {"features": hub.Features(features)}
-    return hub.DatasetDict({n: hub.Dataset.from_dict(one, **given) for n, one in columns.items()})
+    return hub.DatasetDict({n: hub.Dataset.from_dict(one, features) for n, one in columns.items()})
 
 
 def test_a_saved_data_set_is_read_without_decoding(tmp_path) -> None:
     made(train=[1, 0, 1], valid=[0], test=[-1], extra=[0]).save_to_disk(tmp_path / "set")
     root = f"hf://{tmp_path}/set"
     parts = tables.hugging_face(root)
-    assert list(parts) == ["train", "val"]
-    assert [classes(part) for part in parts.values()] == [["cat", "zebra", "cat"], ["zebra"]]
-    assert parts["train"].classes == ("zebra", "cat")
-    assert same_everywhere(parts["train"].blobs) == [png(n) for n in range(3)]
+    found = {split: classes(part) for split, part in parts.items()}
+    assert found == {"train": ["cat", "zebra", "cat"], "val": ["zebra"]}
+    assert same_everywhere(parts["train"]) == [png(n) for n in range(3)]
     assert parts["train"].blobs.name(2) == f"{root}/train/2"
     before = parts["val"].blobs.stamp()
     assert before != parts["train"].blobs.stamp()

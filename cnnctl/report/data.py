@@ -1,0 +1,239 @@
+"""What `cnnctl data` prints: findings of a check, a sheet of images, caches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from cnnctl.report.figures import decimal
+from cnnctl.report.format import count, duration
+from cnnctl.report.table import columns, pairs
+
+Document = Mapping[str, Any]
+SHOWN = 5  # of each finding; --json has all
+KINDS = {  # in this order: the name of a finding, and what it means
+    "refused": ("cannot be trained on", "training stops"),
+    "broken": ("broken images", "training stops, or leaves them out"),
+    "classes": ("classes that differ between splits", "training stops"),
+    "leaks": ("images in several splits", "measured better than it is"),
+    "conflicts": ("equal images of several classes", "one of the labels is wrong"),
+    "misnamed": ("wrongly named images", "read by content all the same"),
+    "unlisted": ("images of unknown ending", "never seen: rename them"),
+    "duplicates": ("equal images in one split", "seen more often than the others"),
+    "near": ("images that look equal in one split", "seen more often than the others"),
+    "rare": ("classes of few images", "hardly learnt"),
+}
+CHANGED = {"bytes": "equal files", "pixels": "equal pixels", "near": "look equal"}
+
+
+def checked(console: Console, data: Document) -> None:
+    """What the data is, how often each thing is wrong with it, and the first few of each."""
+    pairs(console, list(facts(data)))
+    channels = data["channels"]
+    if channels and channels["differ"]:
+        console.print(Text(advice(channels), style="yellow"), soft_wrap=True)
+    console.print()
+    found = {kind: data["findings"][kind] for kind in KINDS if data["findings"][kind]}
+    if found:
+        rows = [[KINDS[kind][0], number(kind, found[kind]), KINDS[kind][1]] for kind in found]
+        head = ("found", "count", "so")
+        columns(console, head, rows, text=("found", "so"), gives=("so",))
+    for kind, rows in found.items():
+        console.print()
+        style = "bold red" if kind in data["wrong"] else "bold yellow"
+        console.print(Text(KINDS[kind][0], style=style))
+        for row in rows[:SHOWN]:
+            _cut(console, LINES.get(kind, of_image)(row, _short(data)))
+        if len(rows) > SHOWN:
+            console.print(f"  … and {count(len(rows) - SHOWN)} more")
+    if found:
+        console.print()
+    for line in _written(data):
+        console.print(line, soft_wrap=True)
+    console.print(Text(verdict(data), style="bold"))
+
+
+def facts(data: Document) -> list[tuple[str, str]]:
+    """Names and figures of the data set as a whole."""
+    splits = " · ".join(
+        f"{name} {count(split['images'])}{' (drawn)' * (name in data['drawn'])}"
+        for name, split in data["splits"].items()
+    )
+    balance, few = data["balance"], data["balance"]["few"]
+    large, small = (
+        f"{one['class']} {count(one['images'])}"
+        for one in (balance["largest"], balance["smallest"])
+    )
+    ratio = f"{balance['ratio']:g} : 1" if balance["ratio"] else "empty"
+    told = [
+        ("data", data["data"] + (f" · {data['root']}" if data["root"] else "")),
+        ("images", splits),
+        ("classes", f"{len(data['classes'])} · largest {large} · smallest {small} · {ratio}"),
+    ]
+    if data["findings"]["rare"]:
+        told.append(("rare", f"{len(data['findings']['rare'])} classes below {few} images"))
+    if data["sizes"]:
+        told += [("size", _sizes(data["sizes"]))]
+    told += [(word, _often(data[word])) for word in ("formats", "modes") if data[word]]
+    for word in ("mean", "std") if data["channels"] else ():
+        own, given = data["channels"][word], data["channels"][f"data_{word}"]
+        told.append((word, f"{_list(own)} of train · data.{word}={_list(given)}"))
+    if data["left_out"]:
+        told.append(("left out", f"{count(len(data['left_out']))} images, as configured"))
+    if not data["near"]["told"]:
+        told.append(("alike", "not searched: the images are too simple to tell copies by looks"))
+    return told
+
+
+def number(kind: str, rows: Sequence[Document]) -> str:
+    """How many; of groups, how many images they have."""
+    if "images" not in rows[0] or kind == "rare":
+        return count(len(rows))
+    images = sum(len(row["images"]) for row in rows)
+    return f"{count(images)} in {count(len(rows))}"
+
+
+def advice(channels: Document) -> str:
+    """What to set where mean or deviation differ."""
+    mean, std = _list(channels["mean"]), _list(channels["std"])
+    return (
+        "train differs from data.mean and data.std; unless a pretrained net expects those, set "
+        f"'data.mean={mean}' 'data.std={std}'"
+    )
+
+
+def verdict(data: Document) -> str:
+    """One line at the end."""
+    images = count(sum(split["images"] for split in data["splits"].values()))
+    took = f"{images} images in {duration(data['seconds'])}"
+    if not data["wrong"]:
+        return f"✓ nothing that training would stop at or be misled by · {took}"
+    return f"✗ {', '.join(KINDS[kind][0] for kind in data['wrong'])} · {took}"
+
+
+def sheet(console: Console, data: Document) -> None:
+    """Where the sheet is, and what is on it."""
+    what = f"{len(data['images'])} images, unchanged and in {data['epochs']} epochs"
+    rows = [("sheet", data["file"]), ("shows", f"{what} of augment={data['augment']}")]
+    pairs(console, rows, ("sheet",))
+
+
+def cached(console: Console, data: Document) -> None:
+    """How each split is read, and the caches behind that."""
+    for name, feed in data["splits"].items():
+        images = f"{count(data['images'][name])} images"
+        if feed["kind"] == "memory":
+            told = f"{images} in memory, {decimal(feed['bytes'])}: no cache is needed"
+        elif feed["kind"] == "map":
+            told = f"{images}, {decimal(feed['bytes'])} of the cache"
+        else:
+            told = f"{images}, decoded each time: {feed['why'] or 'data.cache=never'}"
+        pairs(console, [(name.ljust(5), told)])
+    for row in data["caches"]:
+        state = f"built in {duration(data['seconds'])}" if row["built"] else "was there already"
+        told = f"{count(row['images'])} images, {decimal(row['bytes'])}, {state}"
+        pairs(console, [("cache", row["cache"]), ("", told)], ("cache",))
+
+
+def caches(console: Console, data: Document) -> None:
+    """A row for each cache."""
+    if not data["caches"]:
+        console.print(f"no caches in {data['place']}", soft_wrap=True)
+        return
+    rows = [
+        [
+            row["cache"].rpartition("/")[2][:8], count(row["images"]),
+            f"{row['channels']}×{row['size']}×{row['size']}", decimal(row["bytes"]), row["first"],
+        ]
+        for row in data["caches"]
+    ]  # fmt: skip
+    head = ("cache", "images", "of", "size", "first image")
+    columns(console, head, rows, text=("cache", "first image"), gives=("first image",))
+    console.print()
+    pairs(console, [("total", decimal(data["bytes"])), ("place", data["place"])], ("place",))
+
+
+def cleared(console: Console, data: Document) -> None:
+    """How much is free now."""
+    caches = f"{len(data['caches'])} cache{'s' * (len(data['caches']) != 1)}"
+    console.print(
+        f"removed {caches}, {decimal(data['freed'])} are free · {data['place']}", soft_wrap=True
+    )
+
+
+def _cut(console: Console, parts: tuple[str, str]) -> None:
+    """A path, of which the end counts, and what is said of it; on one line."""
+    path, told = parts
+    room = max(12, console.width - 4 - len(told))
+    path = path if len(path) <= room else f"…{path[len(path) - room + 1 :]}"
+    console.print(Text(f"  {path}  {told}".rstrip()), no_wrap=True, overflow="ellipsis")
+
+
+def _short(data: Document) -> Callable[[str], str]:
+    """Names below data.root, which stands above."""
+    root = f"{(data['root'] or '').rstrip('/')}/"
+    return lambda name: name.removeprefix(root)
+
+
+def of_image(row: Document, short: Callable[[str], str]) -> tuple[str, str]:
+    return short(row["name"]), row.get("reason") or f"is {row['format']}"
+
+
+def _of_group(row: Document, short: Callable[[str], str]) -> tuple[str, str]:
+    """The first two, in which split or class they are where that differs, and how many more."""
+    first, *others = row["images"]
+    second = next((one for one in others if one["split"] != first["split"]), others[0])
+    second = next((one for one in others if one["class"] != first["class"]), second)
+    more = f" · and {count(len(others) - 1)} more" if len(others) > 1 else ""
+    names = f"{_place(first, second, short)} = {_place(second, first, short)}"
+    return names, f"{CHANGED[row['kind']]}{more}"
+
+
+def _place(one: Document, other: Document, short: Callable[[str], str]) -> str:
+    name = short(one["name"])
+    told = [one[key] for key in ("split", "class") if one[key] != other[key]]
+    told = [word for word in told if f"{word}/" not in name]
+    return f"{name} ({', '.join(told)})" if told else name
+
+
+def _written(data: Document) -> list[str]:
+    lines = []
+    if "quarantine" in data:
+        listed = data["quarantine"]
+        lines.append(
+            f"quarantine  {listed['file']} lists {count(listed['images'])} images to leave out"
+        )
+        lines.append(f"            train with data.quarantine={listed['file']}")
+    if "report" in data:
+        lines.append(f"report      {data['report']}")
+    return lines
+
+
+def _sizes(sizes: Document) -> str:
+    """Height × width; how many images are made larger."""
+    least, middle, most = (
+        f"{sizes[name]['height']}×{sizes[name]['width']}" for name in ("min", "median", "max")
+    )
+    told = f"all {least}" if sizes["alike"] else f"{least} to {most} · median {middle}"
+    enlarged = sizes["enlarged"]
+    larger = f"{count(enlarged)} enlarged" if enlarged else "none enlarged"
+    return f"{told} · data.size={sizes['wanted']}: {larger}"
+
+
+def _often(counts: Mapping[str, int]) -> str:
+    return " · ".join(f"{name} {count(often)}" for name, often in counts.items())
+
+
+def _list(numbers: Sequence[float]) -> str:
+    return f"[{', '.join(f'{number:g}' for number in numbers)}]"
+
+
+LINES: dict[str, Callable[..., tuple[str, str]]] = {
+    "refused": lambda row, _: ("", row["reason"]),
+    "classes": lambda row, _: (row["class"], f"not in {', '.join(row['lacking'])}"),
+    "rare": lambda row, _: (row["class"], f"{count(row['images'])} images"),
+    **dict.fromkeys(("leaks", "conflicts", "duplicates", "near"), _of_group),
+}
