@@ -6,7 +6,8 @@ A part of CIFAR-10's files: 4,500 to train, 500 for validation, 1,000 to test, s
 flipped; LeNet-5 for three epochs, ResNet-20 for `--epochs`. Both sides read the JPEGs: cnnctl
 starts without a cache in every run, the scripts have ImageFolder, PIL, torchvision.transforms
 and a DataLoader (peers/). Where a row names no precision for the scripts they have 32 bits, which
-is what such scripts have; rows with bfloat16 on both sides follow. All threads are used.
+is what such scripts have; rows with bfloat16 on both sides follow. Nets have one thread: two that
+wait for each other on a busy machine are ten times slower.
 
 Then what cnnctl itself reports: images a second while it trains, the share of that time in which
 it waits for images, its peak of memory; and what channels_last and bfloat16 gain. Exits with 1
@@ -47,7 +48,7 @@ class Ours:
         """Train."""
         with tempfile.TemporaryDirectory() as place:
             command = [CNNCTL, "train", *self.words, f"outputs={place}"]
-            cost = pairs.cost_of(command, CNNCTL_CACHE=f"{place}/cache")
+            cost = pairs.cost_of(command, OMP_NUM_THREADS="1", CNNCTL_CACHE=f"{place}/cache")
             (result,) = Path(place).glob("train/*/result.json")
             self.results.append(json.loads(result.read_text(encoding="utf-8")))
         return cost
@@ -60,7 +61,7 @@ class Ours:
 def theirs(script: str, root: Path, model: str, epochs: int, *words: str) -> Callable[[], Cost]:
     """A script of peers/."""
     command = [sys.executable, str(PEERS / script), str(root), model, f"--epochs={epochs}", *words]
-    return lambda: pairs.cost_of(command)
+    return lambda: pairs.cost_of(command, OMP_NUM_THREADS="1")
 
 
 def lenet(table: Table, root: Path, rounds: int) -> None:
@@ -83,7 +84,10 @@ def resnet(table: Table, root: Path, rounds: int, epochs: int) -> None:
     }
     peers = {
         f"{name}{more}": theirs(script, root, "resnet20", epochs, *words)
-        for name, script in {"by hand": "hand_written.py", "Lightning": "stock_lightning.py"}.items()
+        for name, script in {
+            "by hand": "hand_written.py",
+            "Lightning": "stock_lightning.py",
+        }.items()
         for more, words in {"": [], ", bfloat16": [f"--precision={BF16}"]}.items()
     }
     turns = pairs.in_turn({**own, **peers}, rounds, warm=0)  # LeNet-5 has read the files

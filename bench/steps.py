@@ -74,11 +74,11 @@ class Clock(pl.Callback):
         self.began = Cost(0, 0)
         self.epochs: list[Cost] = []
 
-    def on_train_epoch_start(self, *_: Any) -> None:
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002 - a hook of Lightning
         """Start."""
         self.began = _now()
 
-    def on_validation_start(self, *_: Any) -> None:
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002 - as above
         """Stop."""
         self.epochs.append(_since(self.began))
 

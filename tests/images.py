@@ -10,10 +10,17 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from cnnctl.config import compose, preflight, schema
+from cnnctl.data import feed
+from cnnctl.data.feed import Wanted
+from cnnctl.data.order import Ticket
+from cnnctl.data.reading import Reader, Whole
 from cnnctl.data.source import Encoded, Source
 from cnnctl.errors import DataError
+
+SIZE = 12  # of images once they are read, where a test does not say
 
 
 def picture(number: int, height: int, width: int, mode: str = "RGB", form: str = "PNG") -> bytes:
@@ -25,7 +32,7 @@ def picture(number: int, height: int, width: int, mode: str = "RGB", form: str =
     return stream.getvalue()
 
 
-def mixed(count: int, size: int = 12) -> list[bytes]:
+def mixed(count: int, size: int = SIZE) -> list[bytes]:
     """Files of many sizes, modes and formats."""
     modes = ("RGB", "L", "RGBA", "P")
     return [
@@ -83,7 +90,7 @@ def configured(*overrides: str) -> schema.Train:
     return train
 
 
-def colour(size: int, *more: str) -> schema.Train:
+def colour(*more: str, size: int = SIZE) -> schema.Train:
     """A configuration for colour images in a folder, of size x size once read."""
     return configured("data=folder", "data.root=.", f"data.size={size}", *more)
 
@@ -97,3 +104,22 @@ def scatter(root: Path, splits: dict[str, dict[str, Sequence[bytes]]]) -> Path:
             for number, data in enumerate(files):
                 (folder / f"{number:03}.png").write_bytes(data)
     return root
+
+
+def settled(found: Source, train: schema.Train, *, build: bool = True, **more: Any) -> Source:
+    """As a run on one CPU would read it; what is told goes to the list `told`, if given."""
+    told = more.pop("told", [])
+    place = {"accelerator": "cpu", "local": 1} | more
+    wanted = Wanted(data=train.data, augment=train.augment, build=build, **place)
+    return feed.settle(found, wanted, lambda *done: told.append(done))
+
+
+def blobs(found: Source) -> Any:
+    """Where the images of training come from: an Album."""
+    return found.splits["train"].blobs
+
+
+def pixels(found: Source, split: str = "val") -> Tensor:
+    """All images of a split as they are measured."""
+    reader = Reader(found.splits[split], Whole(SIZE), seed=0)
+    return reader.batch(Ticket(np.arange(len(reader)), None)).images

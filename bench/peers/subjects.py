@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torchvision.datasets import ImageFolder
 
 DIGITS = Path(__file__).parents[2] / "cnnctl" / "data" / "digits.npz"
 PARTS = {"train": slice(0, 1259), "val": slice(1259, 1438), "test": slice(1438, 1797)}
-CIFAR = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+MEAN, DEVIATION = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 class Digits(Dataset[tuple[Any, int]]):
@@ -42,7 +43,7 @@ def images(name: str, split: str) -> Dataset[tuple[Any, int]]:
     if name == "digits":
         return Digits(split)
     change = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()]
-    steps = [transforms.ToTensor(), transforms.Normalize(**CIFAR)]
+    steps = [transforms.ToTensor(), transforms.Normalize(MEAN, DEVIATION)]
     chosen = [*change, *steps] if split == "train" else steps
     return ImageFolder(str(Path(name) / split), transforms.Compose(chosen))
 
@@ -86,7 +87,7 @@ class Block(nn.Module):
 def resnet20(channels: int) -> nn.Module:
     """He et al. 2016, section 4.2."""
     widths = [16, 16, 16, 16, 32, 32, 32, 64, 64, 64]
-    blocks = [Block(c_in, c_out) for c_in, c_out in zip(widths, widths[1:], strict=False)]
+    blocks = [Block(c_in, c_out) for c_in, c_out in pairwise(widths)]
     return nn.Sequential(
         nn.Conv2d(channels, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True),
         *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10),

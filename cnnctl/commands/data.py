@@ -89,11 +89,13 @@ def _writable(flag: str, file: Path) -> None:
 
 
 def _write(file: Path, content: bytes) -> None:
-    from cnnctl.data import places
-
+    """Whole or not at all."""
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        places.write(file, content)
+        beside.write_bytes(content)
+        beside.replace(file)
     except OSError as wrong:
+        beside.unlink(missing_ok=True)
         raise UsageError(f"cannot write {file}: {wrong.strerror}") from wrong
 
 
@@ -134,7 +136,7 @@ def _show(call: Call, name: str, train: schema.Train) -> Result:
     rows = preview.preview(job.ready(train, build=False), train)
     heads = ["unchanged", *(f"epoch {epoch}" for epoch in range(preview.EPOCHS))]
     title = f"{stem} · augment {train.augment.name} · {data.channels}×{data.size}×{data.size}"
-    shown = [sheet.Row(row.label, row.versions.numpy()) for row in rows]
+    shown = [sheet.Row(row.label, list(row.versions.numpy())) for row in rows]
     _write(file, sheet.png(heads, shown, title))
     images = [{"class": row.label, "name": row.name} for row in rows]
     told = {"data": train.data.name, "augment": train.augment.name, "epochs": preview.EPOCHS}

@@ -9,6 +9,8 @@ from typing import Any
 from cnnctl.config import schema
 from cnnctl.config.images import Data, Digits, Folder
 from cnnctl.config.rules_augment import OWN_LOSS, augment
+from cnnctl.config.rules_data import splits
+from cnnctl.config.rules_published import published
 from cnnctl.errors import Problem
 
 
@@ -17,6 +19,7 @@ def broken(parts: Mapping[str, Any]) -> list[Problem]:
     problems = list(augment(parts))
     if "data" in parts:
         problems += _data(parts["data"])
+        problems += [*published(parts["data"]), *splits(parts["data"])]
     if "optimizer" in parts:
         problems += _optimizer(parts["optimizer"])
     if "optimizer" in parts and "model" in parts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,9 +113,11 @@ def _findings(whole: _Whole, found: Survey) -> tuple[dict[str, list[Any]], bool]
     """What single images and groups of them have wrong; whether near duplicates can be told."""
     sound = np.flatnonzero(found.sound)
     exact = [sound[group] for group in duplicates.exact(found.pixels[sound])]
-    near, told = _near(found, sound, exact)
+    copies = {int(rows[0]): rows for rows in exact}
+    firsts = np.setdiff1d(sound, [row for rows in exact for row in rows[1:]])
+    near, told = duplicates.near(found.thumbs[firsts])
     equal = [_group(whole, rows, _kind(found.files[rows])) for rows in exact]
-    alike = [_group(whole, rows, "near") for rows in near]
+    alike = [_alike(whole, firsts[rows], copies) for rows in near]
     return {
         "broken": [whole.image(row) | {"reason": why} for row, why in sorted(found.broken.items())],
         "misnamed": [
@@ -128,19 +130,11 @@ def _findings(whole: _Whole, found: Survey) -> tuple[dict[str, list[Any]], bool]
     }, told
 
 
-def _near(
-    found: Survey, sound: np.ndarray, exact: Sequence[np.ndarray]
-) -> tuple[list[np.ndarray], bool]:
-    """Groups of images that look equal, each with what is exactly equal to one of them."""
-    copies = {int(rows[0]): rows for rows in exact}
-    later = [row for rows in exact for row in rows[1:]]
-    firsts = np.setdiff1d(sound, later)
-    groups, told = duplicates.near(found.thumbs[firsts])
-    rows = [firsts[group] for group in groups]
-    return [
-        np.sort(np.concatenate([copies.get(row, np.array([row])) for row in group.tolist()]))
-        for group in rows
-    ], told
+def _alike(whole: _Whole, rows: np.ndarray, copies: dict[int, np.ndarray]) -> Document:
+    """Images that look equal; with exact copies of them where some are in another split."""
+    all_rows = np.concatenate([copies.get(row, np.array([row])) for row in rows.tolist()])
+    widest = _group(whole, np.sort(all_rows), "near")
+    return widest if _leaks(widest) else _group(whole, rows, "near")
 
 
 def _kind(files: np.ndarray) -> str:

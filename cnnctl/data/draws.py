@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ class Draws:
 
     def uniform(self, purpose: str, count: int = 1) -> Tensor:
         """Float64 (B, count) in [0, 1), on the CPU."""
-        key = self._key(purpose) + self.samples.astype(np.uint64) * GOLDEN
+        key = _key(self.seed, self.epoch, purpose) + self.samples.astype(np.uint64) * GOLDEN
         words = _mix(key)[:, None] + np.arange(1, count + 1, dtype=np.uint64) * GOLDEN
         return torch.from_numpy((_mix(words) >> np.uint64(11)).astype(np.float64) * WHOLE)
 
@@ -44,14 +45,16 @@ class Draws:
     def batch(self, purpose: str) -> np.random.Generator:
         """For what a batch shares: keyed by its first image."""
         first = self.samples[:1].astype(np.uint64) * GOLDEN
-        return np.random.default_rng(_mix(self._key(purpose) + first))
+        return np.random.default_rng(_mix(_key(self.seed, self.epoch, purpose) + first))
 
-    def _key(self, purpose: str) -> Words:
-        """One word for seed, epoch and purpose; as an array, because those wrap in silence."""
-        key = np.zeros(1, np.uint64)
-        for word in (self.seed, self.epoch, zlib.crc32(purpose.encode())):
-            key = _mix(key + np.array([word], np.uint64) * GOLDEN + GOLDEN)
-        return key
+
+@lru_cache(64)  # every batch of an epoch asks for the same few
+def _key(seed: int, epoch: int, purpose: str) -> Words:
+    """One word for all three; as an array, because those wrap in silence."""
+    key = np.zeros(1, np.uint64)
+    for word in (seed, epoch, zlib.crc32(purpose.encode())):
+        key = _mix(key + np.array([word], np.uint64) * GOLDEN + GOLDEN)
+    return key
 
 
 def _mix(words: Words) -> Words:

@@ -18,6 +18,7 @@ from cnnctl.errors import DataError
 Tell = Callable[[str, int, int], None]  # what is done, images so far, images in all
 SHARE = 0.5  # of the free space, and of the memory, that a cache may take unasked
 MOST_WORKERS = 16
+AHEAD = 2  # batches that a worker has ready, as torch's loader asks for
 SAMPLE = 64  # images that are looked at before all are decoded for a cache
 
 
@@ -45,7 +46,7 @@ def settle(source: Source, wanted: Wanted, tell: Tell) -> Source:
     broken: dict[str, str] = {}
     for name, images in source.splits.items():
         if isinstance(images, Stored):
-            feeds[name] = Feed(kind="memory", bytes=images.pixels.nbytes)
+            feeds[name] = Feed(kind="memory", bytes=images.pixels.untyped_storage().nbytes())
             continue
         assert isinstance(images, Encoded)
         cropped = name == "train" and wanted.augment.crop is not None
@@ -82,11 +83,9 @@ def _served(
             told = verify.broken(images, lambda *done: tell("checking", *done))
         faults = told or {}
     workers = _workers(wanted) if data.workers == "auto" else data.workers
-    return (
-        images.pick(_sound(images, faults)),
-        Feed(kind="decode", workers=workers, why=why),
-        faults,
-    )
+    ahead = AHEAD * data.batch_size * form.bytes if workers else 0
+    feed = Feed(kind="decode", bytes=ahead, workers=workers, why=why)
+    return images.pick(_sound(images, faults)), feed, faults
 
 
 def _cached(

@@ -30,6 +30,8 @@ def load(data: Data) -> Source:
     """List and split data.root; raises DataError, naming what is wrong with it."""
     assert isinstance(data, Folder)
     parts, where = _found(data.root)
+    if "train" not in parts:
+        raise DataError(f"{data.root} has no train split, only {', '.join(parts)}")
     parts = _agreed(parts, where)
     classes = parts["train"].classes
     if data.folds is not None and "val" in parts:
@@ -91,8 +93,6 @@ def _endings(root: Path) -> set[str]:
 
 def _agreed(parts: dict[str, Part], where: dict[str, str]) -> dict[str, Part]:
     """The parts, numbered as the classes of train are, if all have these and images of each."""
-    if "train" not in parts:
-        raise DataError(f"there is no train split, but {', '.join(where.values())}")
     classes = parts["train"].classes
     numbers = {name: number for number, name in enumerate(classes)}
     if len(classes) == 1:

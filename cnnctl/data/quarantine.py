@@ -70,7 +70,9 @@ def _lines(file: Path) -> Iterator[Line]:
 def _spellings(path: str, root: str) -> set[str]:
     """What messages may call the image of this line: paths below `root` begin as that does."""
     top = Path(root).expanduser()
-    found = {path, str(top / path)}
+    found = {path, str(Path(path)), str(top / path)}
+    if top.is_file():  # the paths in a table start beside it
+        found.add(str(top.parent / path))
     if Path(path).is_absolute():
         found.add(str(top / os.path.relpath(path, top)))
     return found
@@ -84,17 +86,22 @@ def _complete(images: Images, split: str, file: Path, classes: tuple[str, ...]) 
 
 
 def _nearest(path: str, source: Source, root: str) -> str | None:
-    """The hint with the nearest name in the same folder, or of the same file elsewhere."""
-    top = str(Path(root).expanduser())
-    given = Path(path)
+    """The hint with the nearest name in a folder of that name, or of such a file elsewhere."""
+    top = Path(root).expanduser()
+    folder, file = os.path.split(path)
+    ends = (f"/{file}", f"{os.path.basename(folder)}/")  # noqa: PTH119 - there can be a million
     names = (
-        str(Path(name).relative_to(top)) if Path(name).is_relative_to(top) else name
+        images.name(index)
         for images in source.splits.values()
-        for name in map(images.name, range(len(images.labels)))
+        for index in range(len(images.labels))
     )
-    like = (name for name in names if given.name == Path(name).name or _beside(given, Path(name)))
-    return did_you_mean(path, islice(like, NEAR))
+    like = (
+        name
+        for name in names
+        if name.endswith(ends[0]) or name[: name.rfind("/") + 1].endswith(ends[1])
+    )
+    return did_you_mean(path, (_below(top, name) for name in islice(like, NEAR)))
 
 
-def _beside(given: Path, name: Path) -> bool:
-    return given.parent.name == name.parent.name
+def _below(top: Path, name: str) -> str:
+    return str(Path(name).relative_to(top)) if Path(name).is_relative_to(top) else name

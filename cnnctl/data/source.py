@@ -150,8 +150,9 @@ class Encoded:
 class Feed:
     """One split: where its pixels are, their bytes, and how many processes decode them.
 
-    `kind` is memory, map (a cache, in the folder `file`) or decode; `why` says why there is no
-    cache although one was possible.
+    Of those that decode, `bytes` is what each of them has ready for the net. `kind` is memory,
+    map (a cache, in the folder `file`) or decode; `why` says why there is no cache although one
+    was possible.
     """
 
     kind: Literal["memory", "map", "decode"]

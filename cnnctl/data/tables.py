@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from csv import Error, reader
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from cnnctl.errors import DataError
 PATHS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path")
 LABELS = ("label", "labels", "class", "target", "fine_label")
 IMAGES = ("image", "img")
+LAST = threading.local()  # row group; each thread of a cache being built is somewhere else
 
 
 def csv(root: str) -> dict[str, Part]:
@@ -30,8 +31,8 @@ def csv(root: str) -> dict[str, Part]:
     """
     table = Path(root).expanduser()
     try:
-        lines = table.read_text(encoding="utf-8-sig").splitlines(keepends=True)
-        rows = list(_cells(lines, table))
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(_cells(file.readlines(), table))
     except (OSError, UnicodeDecodeError, Error) as wrong:
         raise unreadable(table, wrong) from wrong
     missing = [(n, path) for n, (_, _, name) in rows if not (path := table.parent / name).is_file()]
@@ -50,12 +51,9 @@ def _cells(lines: list[str], table: Path) -> Iterator[tuple[int, tuple[str, str,
     if any(Path(name).suffix in SUFFIXES for name in header):
         raise DataError(f"{table} has no header", "its first line must be: path,label")
     split = header.index("split") if "split" in header else -1
-    first = [
-        next((header.index(name) for name in names if name in header), None)
-        for names in (PATHS, LABELS)
-    ]
-    free = iter(n for n in range(len(header)) if n not in {split, *first})
-    path, label = (next(free, None) if place is None else place for place in first)
+    at = [next((header.index(n) for n in known if n in header), None) for known in (PATHS, LABELS)]
+    free = iter(n for n in range(len(header)) if n not in {split, *at})
+    path, label = (next(free, None) if place is None else place for place in at)
     if path is None or label is None:
         raise DataError(f"{table} has no columns for path and label", f"it has {' '.join(header)}")
     for row in rows:
@@ -142,10 +140,12 @@ class Rows(Places):
         return _bytes(_row_group(file, place[0], self.column)[place[1]].as_py())
 
 
-@lru_cache(maxsize=2)  # of each process; neighbours want the same one
 def _row_group(file: str, group: int, column: str) -> Any:
-    with library("pyarrow.parquet", "parquet", file).ParquetFile(file) as opened:
-        return opened.read_row_group(group, columns=[column], use_threads=False).column(0)
+    if getattr(LAST, "key", None) != (file, group, column):
+        with library("pyarrow.parquet", "parquet", file).ParquetFile(file) as opened:
+            read = opened.read_row_group(group, columns=[column], use_threads=False)
+        LAST.key, LAST.cells = (file, group, column), read.column(0)
+    return LAST.cells
 
 
 def _bytes(value: Any) -> bytes:

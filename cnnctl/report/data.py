@@ -34,7 +34,8 @@ def checked(console: Console, data: Document) -> None:
     pairs(console, list(facts(data)))
     channels = data["channels"]
     if channels and channels["differ"]:
-        console.print(Text(advice(channels), style="yellow"), soft_wrap=True)
+        why, words = advice(channels)
+        console.print(Text(f"{why}\n  {words}", style="yellow"), soft_wrap=True)
     console.print()
     found = {kind: data["findings"][kind] for kind in KINDS if data["findings"][kind]}
     if found:
@@ -62,19 +63,21 @@ def facts(data: Document) -> list[tuple[str, str]]:
         f"{name} {count(split['images'])}{' (drawn)' * (name in data['drawn'])}"
         for name, split in data["splits"].items()
     )
-    balance, few = data["balance"], data["balance"]["few"]
+    balance = data["balance"]
     large, small = (
-        f"{one['class']} {count(one['images'])}"
+        f"{one['class']} ({count(one['images'])})"
         for one in (balance["largest"], balance["smallest"])
     )
-    ratio = f"{balance['ratio']:g} : 1" if balance["ratio"] else "empty"
+    spread = f"largest {large} · smallest {small}"
+    if balance["ratio"]:
+        spread += f" · {balance['ratio']:g} : 1"
+    if balance["ratio"] == 1:
+        spread = f"{count(balance['largest']['images'])} images of each in train"
     told = [
         ("data", data["data"] + (f" · {data['root']}" if data["root"] else "")),
         ("images", splits),
-        ("classes", f"{len(data['classes'])} · largest {large} · smallest {small} · {ratio}"),
+        ("classes", f"{len(data['classes'])} · {spread}"),
     ]
-    if data["findings"]["rare"]:
-        told.append(("rare", f"{len(data['findings']['rare'])} classes below {few} images"))
     if data["sizes"]:
         told += [("size", _sizes(data["sizes"]))]
     told += [(word, _often(data[word])) for word in ("formats", "modes") if data[word]]
@@ -93,15 +96,16 @@ def number(kind: str, rows: Sequence[Document]) -> str:
     if "images" not in rows[0] or kind == "rare":
         return count(len(rows))
     images = sum(len(row["images"]) for row in rows)
-    return f"{count(images)} in {count(len(rows))}"
+    return f"{count(images)} in {count(len(rows))} group{'s' * (len(rows) > 1)}"
 
 
-def advice(channels: Document) -> str:
-    """What to set where mean or deviation differ."""
-    mean, std = _list(channels["mean"]), _list(channels["std"])
+def advice(channels: Document) -> tuple[str, str]:
+    """Where mean or deviation differ, that they do, and what to set."""
+    mean, std = (_list(channels[word]).replace(" ", "") for word in ("mean", "std"))
+    words = f"data.mean={mean} data.std={std}"
     return (
-        "train differs from data.mean and data.std; unless a pretrained net expects those, set "
-        f"'data.mean={mean}' 'data.std={std}'"
+        "train differs from data.mean and data.std; unless a pretrained net expects these:",
+        words,
     )
 
 
@@ -111,7 +115,10 @@ def verdict(data: Document) -> str:
     took = f"{images} images in {duration(data['seconds'])}"
     if not data["wrong"]:
         return f"✓ nothing that training would stop at or be misled by · {took}"
-    return f"✗ {', '.join(KINDS[kind][0] for kind in data['wrong'])} · {took}"
+    first = ", ".join(KINDS[kind][0] for kind in data["wrong"][:1])
+    others = len(data["wrong"]) - 1
+    more = f" and {others} more" if others else ""
+    return f"✗ training would stop or be misled: {first}{more} · {took}"
 
 
 def sheet(console: Console, data: Document) -> None:
@@ -179,6 +186,7 @@ def _short(data: Document) -> Callable[[str], str]:
 
 
 def of_image(row: Document, short: Callable[[str], str]) -> tuple[str, str]:
+    """The name of an image, and what is wrong with it."""
     return short(row["name"]), row.get("reason") or f"is {row['format']}"
 
 

@@ -22,10 +22,11 @@ def html(document: dict[str, Any], source: Source, name: str) -> str:
     """The page; its pictures are read again, and what cannot be read has none."""
     made = _environment()
     channels = document["channels"]
+    facts = [(fact, *told.partition(" · ")[::2]) for fact, told in data.facts(document)]
     return made.get_template("data.html").render(
-        title=name, version=__version__, facts=data.facts(document),
+        title=name, version=__version__, facts=facts,
         verdict=data.verdict(document), splits=list(document["splits"]),
-        advice=data.advice(channels) if channels and channels["differ"] else "",
+        advice=data.advice(channels) if channels and channels["differ"] else (),
         classes=list(_classes(document)), sheet=list(_sheet(source)),
         findings=list(_findings(document, source)),
         style=made.get_template("page.css").render() + made.get_template("data.css").render(),
@@ -68,8 +69,12 @@ def _findings(document: dict[str, Any], source: Source) -> Iterator[dict[str, An
 def _group(kind: str, row: dict[str, Any], source: Source) -> dict[str, Any]:
     """Pictures side by side, or words where the finding has none."""
     if kind in ("refused", "classes", "rare", "unlisted"):
-        return {"words": " ".join(data.LINES.get(kind, data.of_image)(row, str)), "pictures": []}
-    images = row["images"] if "images" in row else [row]
+        return {
+            "words": " ".join(data.LINES.get(kind, data.of_image)(row, str)),
+            "pictures": [],
+            "more": "",
+        }
+    images = row.get("images", [row])
     pictures = [_picture(source, one) for one in images[:IMAGES]]
     more = f"and {count(len(images) - IMAGES)} more" if len(images) > IMAGES else ""
     reason = row.get("reason") or (f"is {row['format']}" if "format" in row else "")

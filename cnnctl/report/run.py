@@ -127,8 +127,10 @@ def _from(feed: dict[str, Any], cached: int) -> str:
         return "in memory"
     if feed["kind"] == "map":
         return f"decoded once, {megabytes(cached)} in the cache"
-    by = f"by {feed['workers']} processes" if feed["workers"] else "as it goes"
-    return f"decoded {by}"
+    if not feed["workers"]:
+        return "decoded as it goes"
+    many = f"{feed['workers']} process{'es' if feed['workers'] > 1 else ''}"
+    return f"decoded by {many}, {megabytes(feed['bytes'])} ready in each"
 
 
 def _most(memory: dict[str, Any]) -> str:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import errno
-import json
 import multiprocessing
 import os
 import time
@@ -14,7 +12,7 @@ import torch
 from images import Album, encoded, mixed, picture
 
 from cnnctl.data import cache
-from cnnctl.data.cache import ABOUT, PIXELS, Form, Found
+from cnnctl.data.cache import PIXELS, Form, Found
 from cnnctl.data.reading import Whole
 from cnnctl.data.source import Encoded
 
@@ -118,41 +116,6 @@ def test_another_form_or_file_is_another_cache(monkeypatch) -> None:
     assert len(set(folders)) == len(folders)
 
 
-def _cut(folder: Path) -> None:
-    with (folder / PIXELS).open("r+b") as file:
-        file.truncate(100)
-
-
-def _grown(folder: Path) -> None:
-    with (folder / PIXELS).open("ab") as file:
-        file.write(b"x")
-
-
-def _older(folder: Path) -> None:
-    about = json.loads((folder / ABOUT).read_text())
-    (folder / ABOUT).write_text(json.dumps({**about, "version": cache.VERSION - 1}))
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        _cut, _grown, _older,
-        lambda folder: (folder / PIXELS).unlink(), lambda folder: (folder / ABOUT).unlink(),
-        *(lambda folder, text=text: (folder / ABOUT).write_text(text) for text in DAMAGE),
-    ],
-)  # fmt: skip
-def test_a_damaged_cache_is_never_used_but_built_again(damage) -> None:
-    images = encoded(mixed(7))
-    first = built(images)
-    wanted = first.pixels.clone()
-    damage(first.folder)
-    assert found(images) is None
-    cache.listed()  # tells of whole caches only
-    assert torch.equal(built(images).pixels, wanted)
-    assert images.blobs.reads == [2] * 7
-    assert left() == []
-
-
 def test_broken_images_are_black_and_told() -> None:
     files = [picture(0, 8, 8), b"", picture(1, 8, 8)[:60], picture(2, 9, 9)]
     images = encoded(files, missing=[3])
@@ -195,44 +158,6 @@ def test_two_processes_that_build_at_once_make_one_cache() -> None:
     assert {pixels for pixels, _ in told} == {expected(images).numpy().tobytes()}
     assert sorted(reads for _, reads in told) == [0, 10]
     assert [Path(row["cache"]) for row in cache.listed()] == [cache.folder_of(images, FORM)]
-    assert left() == []
-
-
-def test_what_a_killed_process_left_is_removed_by_the_next() -> None:
-    images = encoded(mixed(5))
-    folder = cache.folder_of(images, FORM)
-    half = folder.with_name(f".{folder.name}")
-    half.mkdir(parents=True)
-    (half / PIXELS).write_bytes(b"half of it")
-    assert found(images) is None
-    assert left() == [half.name]
-    assert torch.equal(built(images).pixels, expected(images))
-    assert left() == []
-
-
-@pytest.mark.parametrize("call", ["posix_fallocate", "pwrite", "fsync"])
-def test_a_full_disk_leaves_nothing_half_written(monkeypatch, call) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(cache.os, call, full)
-    images = encoded(mixed(6))
-    with pytest.raises(OSError, match="No space left on device"):
-        built(images)
-    assert cache.listed() == []
-    assert left() == []
-    monkeypatch.undo()
-    assert found(images) is None
-
-
-def test_an_interrupted_build_leaves_nothing_either() -> None:
-    def interrupted(_: int, __: int) -> None:
-        raise KeyboardInterrupt
-
-    images = encoded(mixed(6))
-    with pytest.raises(KeyboardInterrupt):
-        cache.build(cache.folder_of(images, FORM), images, FORM, interrupted)
-    assert cache.listed() == []
     assert left() == []
 
 

@@ -108,7 +108,9 @@ def test_val_and_test_are_drawn(source: Source) -> None:
 
 
 def test_folds_are_val_in_turn_and_leave_the_test_split_as_it_is(source: Source) -> None:
-    turns = [digits.load(section(folds=3, fold=fold, size=8)) for fold in range(3)]
-    assert [turn.sizes for turn in turns] == [
-        {"train": 959 - (fold == 0) * 0, "val": 479, "test": 359} for fold in range(3)
-    ]
+    turns = [digits.load(section(folds=3, fold=fold)) for fold in range(3)]
+    assert [turn.sizes["val"] for turn in turns] == [480, 479, 479]
+    for turn in turns:
+        assert turn.drawn == ("val", "test")
+        assert sum(turn.sizes.values()) == 1797
+        assert torch.equal(images(turn, "test"), images(source, "test"))

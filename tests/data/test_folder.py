@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,18 @@ from cnnctl import runs
 from cnnctl.config import paths
 from cnnctl.config.images import Folder
 from cnnctl.config.read import read
-from cnnctl.data import folder
-from cnnctl.data.source import Source
+from cnnctl.data import archives, decode, folder, shards, tables
+from cnnctl.data.files import Files
+from cnnctl.data.source import Encoded, Part, Source
 from cnnctl.errors import DataError
 
 PETS = {"cat": 4, "dog": 4}
-LAYOUT = "(it must hold train/<class>/<image>)"
-HINT = "(mend or remove it, or leave such files out with data.on_error=skip)"
+LAYOUT = "(it must hold train/<class>/<image>, or <class>/<image>)"
+KINDS = "(a folder, .tar, .zip, .csv, .parquet, shards like a-{000..127}.tar, or hf://NAME)"
+ENDINGS = "(known endings: .bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp)"
 
 
-def section(root: Path, **changes: Any) -> Folder:
+def section(root: str | Path, **changes: Any) -> Folder:
     numbers = runs.read_config(paths.conf_dir() / "data" / "folder.yaml")
     numbers |= {"root": str(root), "size": 32, **changes}
     found, problems = read(Folder, numbers, "data")
@@ -32,14 +34,42 @@ def section(root: Path, **changes: Any) -> Folder:
     return found
 
 
-def load(root: Path, **changes: Any) -> Source:
+def load(root: str | Path, **changes: Any) -> Source:
     return folder.load(section(root, **changes))
 
 
-def refusal(root: Path, **changes: Any) -> str:
+def refusal(root: str | Path, **changes: Any) -> str:
     with pytest.raises(DataError) as caught:
         load(root, **changes)
     return str(caught.value)
+
+
+def names(source: Source, split: str) -> list[str]:
+    images = source.splits[split]
+    return [images.name(index) for index in range(len(images.labels))]
+
+
+def part(root: Path, labels: list[int], classes: str = "ab") -> Part:
+    """Files that need not be there."""
+    paths = [root / f"{number}.png" for number in range(len(labels))]
+    return Part(Files.of(paths), np.array(labels), tuple(classes))
+
+
+@pytest.fixture
+def loader(monkeypatch) -> Callable[..., list[str]]:
+    """Put a function that hands out `parts` in place of another; returns the roots it gets."""
+
+    def install(module: Any, function: str, parts: dict[str, Part]) -> list[str]:
+        roots: list[str] = []
+
+        def found(root: str) -> dict[str, Part]:
+            roots.append(root)
+            return dict(parts)
+
+        monkeypatch.setattr(module, function, found)
+        return roots
+
+    return install
 
 
 def test_every_split_is_read_in_the_order_of_the_classes(photos) -> None:
@@ -47,52 +77,110 @@ def test_every_split_is_read_in_the_order_of_the_classes(photos) -> None:
     source = load(root)
     assert source.classes == ("cat", "dog")
     assert list(source.sizes.items()) == [("train", 8), ("val", 3), ("test", 3)]
-    assert list(source.splits["test"].labels) == [0, 1, 1]
-    image, label = source.splits["test"][2]
-    assert (image.dtype, tuple(image.shape), label) == (torch.uint8, (3, 32, 32), 1)
-    assert torch.equal(image, torch.from_numpy(
-        np.array(Image.open(root / "test/dog/1.png"))).permute(2, 0, 1))  # fmt: skip
-    assert source.skipped == {}
+    assert source.splits["test"].labels.tolist() == [0, 1, 1]
+    image = source.splits["test"][2]
+    assert (image.dtype, tuple(image.shape)) == (torch.uint8, (3, 32, 32))
+    stored = np.array(Image.open(root / "test/dog/1.png"))
+    assert torch.equal(image, torch.from_numpy(stored).permute(2, 0, 1))
+    assert (source.skipped, source.drawn) == ({}, ())
 
 
-def test_a_missing_val_is_split_off_stratified(photos) -> None:
+def test_nothing_is_decoded(photos, monkeypatch) -> None:
+    root = photos({"train": PETS})
+    monkeypatch.setattr(decode, "image", lambda *_: pytest.fail("an image was decoded"))
+    (root / "train/cat/0.png").write_bytes(b"")
+    assert load(root).sizes == {"train": 6, "val": 2}
+
+
+def test_a_broken_image_is_named_when_it_is_wanted(photos) -> None:
+    root = photos({"train": PETS, "val": PETS})
+    file = root / "train/dog/0.png"
+    file.write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        load(root).splits["train"][4]
+    assert str(caught.value) == f"cannot read image {file}: the file is empty"
+
+
+def test_a_missing_val_is_drawn_from_train_stratified(photos) -> None:
     source = load(photos({"train": {"cat": 10, "dog": 20}}), val_fraction=0.2)
     assert source.sizes == {"train": 24, "val": 6}
     assert sorted(source.splits["val"].labels) == [0, 0, 1, 1, 1, 1]
-    train, val = (set(source.splits[name].paths) for name in ("train", "val"))
+    train, val = set(names(source, "train")), set(names(source, "val"))
     assert not train & val
     assert len(train | val) == 30
+    assert source.drawn == ("val",)
 
 
-def test_the_split_off_val_follows_split_seed(photos) -> None:
+def test_what_is_drawn_follows_split_seed(photos) -> None:
     root = photos({"train": {"cat": 20, "dog": 20}})
-    first, again, other = (load(root, split_seed=seed).splits["val"].paths for seed in (0, 0, 1))
+    first, again, other = (names(load(root, split_seed=seed), "val") for seed in (0, 0, 1))
     assert first == again != other
 
 
-def test_images_below_a_class_folder_and_any_case_of_the_ending_count(photos) -> None:
-    root = photos({"train": PETS})
-    (root / "train/cat/more").mkdir()
-    (root / "train/cat/0.png").rename(root / "train/cat/more/0.PNG")
-    (root / "train/cat/notes.txt").write_text("no image")
-    (root / "train/.hidden").mkdir()
+def test_a_missing_test_split_is_drawn_if_wanted(photos) -> None:
+    root = photos({"train": {"cat": 10, "dog": 10}})
+    source = load(root, val_fraction=0.2, test_fraction=0.3)
+    assert list(source.sizes.items()) == [("train", 10), ("val", 4), ("test", 6)]
+    assert source.drawn == ("val", "test")
+    root = photos({"train": {"cat": 10, "dog": 10}, "val": PETS}, name="other")
+    source = load(root, test_fraction=0.3)
+    assert list(source.sizes.items()) == [("train", 14), ("val", 8), ("test", 6)]
+    assert source.drawn == ("test",)
+
+
+def test_a_share_for_a_test_split_that_is_there_is_refused(photos) -> None:
+    root = photos({"train": PETS, "test": PETS})
+    text = "data.test_fraction has no effect: the data has a test split (data.test_fraction=null)"
+    assert refusal(root, test_fraction=0.3) == text
+
+
+def test_folds_are_cut_from_train_and_val_together(photos) -> None:
+    root = photos({"train": {"cat": 4, "dog": 8}, "val": {"cat": 2, "dog": 1}, "test": PETS})
+    turns = [load(root, folds=3, fold=fold) for fold in range(3)]
+    assert [turn.sizes for turn in turns] == [{"train": 10, "val": 5, "test": 8}] * 3
+    seen = [name for turn in turns for name in names(turn, "val")]
+    everything = names(load(root), "train") + names(load(root), "val")
+    assert sorted(seen) == sorted(everything)
+    for turn in turns:
+        assert turn.drawn == ("val",)
+        assert set(turn.splits["val"].labels) == {0, 1}
+        for split in ("train", "val"):
+            images = turn.splits[split]
+            for index, name in enumerate(names(turn, split)):
+                assert turn.classes[images.labels[index]] == Path(name).parent.name
+            last = len(images.labels) - 1
+            stored = np.array(Image.open(images.name(last)))
+            assert torch.equal(images[last], torch.from_numpy(stored).permute(2, 0, 1))
+
+
+def test_class_folders_may_stand_under_the_root(photos) -> None:
+    root = photos({".": {"cat": 10, "dog": 10}})
     source = load(root)
-    assert (source.classes, sum(source.sizes.values())) == (("cat", "dog"), 8)
+    assert source.sizes == {"train": 18, "val": 2}
+    assert source.classes == ("cat", "dog")
+
+
+def test_val_may_be_called_valid(photos) -> None:
+    root = photos({"train": PETS, "valid": {"cat": 1, "dog": 2}})
+    assert load(root).sizes == {"train": 8, "val": 3}
+    shutil.rmtree(root / "valid/dog")
+    text = f"{root / 'train'} has class 'dog', which {root / 'valid'} lacks"
+    assert refusal(root) == f"{text} (every split needs every class)"
 
 
 def test_a_home_folder_may_be_meant_with_a_tilde(photos, monkeypatch) -> None:
     monkeypatch.setenv("HOME", str(photos({"train": PETS}).parent))
-    assert load(Path("~/photos")).sizes == {"train": 6, "val": 2}
+    assert load("~/photos").sizes == {"train": 6, "val": 2}
 
 
-def test_a_root_that_is_missing_a_file_or_empty_is_refused(tmp_path) -> None:
-    assert refusal(tmp_path / "no") == f"data.root is not a folder: {tmp_path / 'no'} {LAYOUT}"
-    file = tmp_path / "file"
+def test_a_root_that_is_missing_of_no_known_kind_or_empty_is_refused(tmp_path) -> None:
+    assert refusal(tmp_path / "no") == f"data.root does not exist: {tmp_path / 'no'} {KINDS}"
+    file = tmp_path / "photos.rar"
     file.touch()
-    assert refusal(file) == f"data.root is not a folder: {file} {LAYOUT}"
-    assert refusal(tmp_path) == f"{tmp_path} has no folder 'train' {LAYOUT}"
-    (tmp_path / "train").mkdir()
-    assert refusal(tmp_path) == f"{tmp_path / 'train'} has no class folders {LAYOUT}"
+    assert refusal(file) == f"data.root is of no known kind: {file} {KINDS}"
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert refusal(empty) == f"{empty} has neither a folder 'train' nor class folders {LAYOUT}"
 
 
 def test_one_class_is_refused(photos) -> None:
@@ -100,10 +188,10 @@ def test_one_class_is_refused(photos) -> None:
     assert refusal(root) == f"{root / 'train'} has one class only: cat (give two or more)"
 
 
-def test_an_empty_class_folder_is_refused(photos) -> None:
-    root = photos({"train": {"cat": 2, "dog": 0}})
-    endings = ".bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp"
-    assert refusal(root) == f"{root / 'train/dog'} has no images (known endings: {endings})"
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_an_empty_class_is_refused(photos, split) -> None:
+    root = photos({"train": PETS, "val": PETS, "test": PETS} | {split: {"cat": 2, "dog": 0}})
+    assert refusal(root) == f"{root / split} has no images of class 'dog' {ENDINGS}"
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
@@ -117,72 +205,80 @@ def test_splits_with_other_classes_are_refused(photos, split) -> None:
     assert refusal(root) == f"{train} has class 'dog', which {other} lacks {every}"
 
 
-def test_classes_are_compared_before_any_image_is_read(photos, monkeypatch) -> None:
-    root = photos({"train": PETS, "test": {"cat": 1, "frog": 1}})
-    monkeypatch.setattr(folder, "read_image", lambda *_: pytest.fail("an image was read"))
-    assert refusal(root).startswith(f"{root / 'test'} has class 'frog', which")
+@pytest.mark.parametrize(
+    ("root", "module", "function"),
+    [
+        ("hf://beans", tables, "hugging_face"),
+        ("table.csv", tables, "csv"),
+        ("table.CSV", tables, "csv"),
+        ("rows.parquet", tables, "parquet"),
+        ("rows/", tables, "parquet"),
+        ("saved", tables, "hugging_face"),
+        ("a.tar", archives, "parts"),
+        ("a.tar.gz", archives, "parts"),
+        ("a.tgz", archives, "parts"),
+        ("a.ZIP", archives, "parts"),
+        ("shards", shards, "parts"),
+        ("split_shards", shards, "parts"),
+        ("shards/train-{0000..0001}.tar", shards, "parts"),
+    ],
+)
+def test_every_kind_of_root_has_its_loader(tmp_path, loader, root, module, function) -> None:
+    for name in (
+        "table.csv", "table.CSV", "rows.parquet", "rows/0.parquet", "rows/about.md", "a.tar",
+        "a.tar.gz", "a.tgz", "a.ZIP", "shards/train-0000.tar", "split_shards/train/0.tar",
+        "saved/dataset_dict.json", "saved/train/x",
+    ):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    roots = loader(module, function, {"train": part(tmp_path, [0, 0, 1, 1])})
+    source = load(root)
+    assert roots == [root]
+    assert (source.classes, source.sizes) == (("a", "b"), {"train": 2, "val": 2})
+    assert isinstance(source.splits["train"], Encoded)
 
 
-def broken_files(root: Path) -> dict[Path, str]:
-    """Breaks three files of the cats; returns what is said of each."""
-    cats = root / "train/cat"
-    (cats / "0.png").write_bytes(b"")
-    (cats / "1.png").write_text("just text")
-    Image.new("RGB", (200, 200), "red").save(cats / "2.jpg")
-    whole = (cats / "2.jpg").read_bytes()
-    (cats / "2.jpg").write_bytes(whole[: len(whole) // 2])
-    return {
-        cats / "0.png": "the file is empty",
-        cats / "1.png": "not an image",
-        cats / "2.jpg": r"image file is truncated \(\d+ bytes not processed\)",
+def test_an_archive_beside_its_folders_is_no_shard(photos) -> None:
+    root = photos({"train": PETS})
+    (root / "photos.tar").touch()
+    (root / "train/photos.tar").touch()
+    assert load(root).sizes == {"train": 6, "val": 2}
+
+
+def test_splits_of_other_kinds_are_numbered_as_train_is(tmp_path, loader) -> None:
+    parts = {
+        "test": part(tmp_path, [0, 2, 1], "bca"),
+        "train": part(tmp_path, [0, 0, 1, 1, 2], "abc"),
+        "val": part(tmp_path, [0, 1, 2], "abc"),
     }
+    loader(tables, "hugging_face", parts)
+    source = load("hf://letters")
+    assert source.classes == ("a", "b", "c")
+    assert source.splits["test"].labels.tolist() == [1, 0, 2]
+    assert source.splits["val"].labels.tolist() == [0, 1, 2]
+    assert list(source.sizes) == ["train", "val", "test"]
 
 
-@pytest.mark.parametrize("number", range(3))
-def test_a_broken_image_is_named(photos, number) -> None:
-    root = photos({"train": PETS})
-    said = broken_files(root)
-    file, reason = list(said.items())[number]
-    for other in said:
-        if other != file:
-            other.unlink()
-    text = re.escape(f"cannot read image {file}: ") + reason + re.escape(f" {HINT}")
-    assert re.fullmatch(text, refusal(root))
+@pytest.mark.parametrize(
+    ("train", "test", "text"),
+    [
+        (([0, 1], "ab"), ([0, 0], "ab"), "test of hf://x has no images of class 'b'"),
+        (([0, 0], "a"), ([0], "a"), "train of hf://x has one class only: a (give two or more)"),
+        (([0, 1], "ab"), ([0], "a"), "train of hf://x has class 'b', which test of hf://x lacks"),
+        (None, ([0], "a"), "hf://x has no train split, only test"),
+    ],
+)
+def test_the_classes_of_other_kinds_are_checked_too(tmp_path, loader, train, test, text) -> None:
+    parts = {"test": part(tmp_path, *test)}
+    loader(tables, "hugging_face", {"train": part(tmp_path, *train), **parts} if train else parts)
+    assert refusal("hf://x").startswith(text)
 
 
-def test_the_first_of_several_broken_images_is_named_and_the_others_counted(photos) -> None:
-    root = photos({"train": PETS})
-    broken_files(root)
-    text = f"cannot read image {root / 'train/cat/0.png'}: the file is empty, and 2 more in "
-    assert refusal(root) == f"{text}{root / 'train/cat'} {HINT}"
-
-
-def test_broken_images_are_left_out_and_listed_but_never_replaced(photos) -> None:
-    root = photos({"train": {"cat": 8, "dog": 8}, "test": PETS})
-    said = broken_files(root)
-    (root / "test/dog/3.png").write_bytes(b"")
-    source = load(root, on_error="skip")
-    assert set(source.skipped) == {*map(str, said), str(root / "test/dog/3.png")}
-    for file, reason in said.items():
-        assert re.fullmatch(reason, source.skipped[str(file)])
-    assert source.sizes == {"train": 12, "val": 2, "test": 7}
-    used = [path for split in source.splits.values() for path in split.paths]
-    assert len(set(used)) == 21
-    assert not {str(path) for path in used} & set(source.skipped)
-
-
-def test_a_class_with_nothing_left_is_refused(photos) -> None:
-    root = photos({"train": {"cat": 1, "dog": 4}})
-    (root / "train/cat/0.png").write_bytes(b"")
-    assert refusal(root, on_error="skip").startswith(f"{root / 'train/cat'} has no images (known")
-
-
-def test_without_verify_a_broken_image_is_named_when_it_is_wanted(photos) -> None:
-    root = photos({"train": PETS, "val": PETS})
-    (root / "train/dog/0.png").write_bytes(b"")
-    source = load(root, verify=False)
-    assert source.sizes == {"train": 8, "val": 8}
-    with pytest.raises(DataError) as caught:
-        source.splits["train"][4]
-    file = root / "train/dog/0.png"
-    assert str(caught.value) == f"cannot read image {file}: the file is empty"
+def test_listed_images_are_left_out_of_every_split(photos) -> None:
+    root = photos({"train": PETS, "val": PETS, "test": PETS})
+    Path("bad.txt").write_text("train/cat/0.png\tblurred\ntest/dog/3.png\n")
+    source = load(root, quarantine="bad.txt")
+    assert source.sizes == {"train": 7, "val": 8, "test": 7}
+    first, second = (str(root / name) for name in ("train/cat/0.png", "test/dog/3.png"))
+    assert source.skipped == {first: "blurred", second: "listed in bad.txt"}
+    assert not {first, second} & {*names(source, "train"), *names(source, "test")}

@@ -24,7 +24,7 @@ def digits(*more: str, **options: Any) -> DataModule:
 
 def photos(workers: int, *more: str, **options: Any) -> DataModule:
     """Forty images of many sizes that are decoded each time, by so many processes."""
-    train = colour(12, "data.batch_size=4", *more)
+    train = colour("data.batch_size=4", *more)
     found = source(encoded(mixed(40)), train=29)
     feeds = {split: Feed(kind="decode", workers=workers) for split in found.splits}
     return DataModule(Source(found.classes, found.splits, feeds=feeds), train, **options)
@@ -161,7 +161,7 @@ def test_several_processes_share_the_images() -> None:
 
 def test_rare_classes_are_drawn_as_often_as_others() -> None:
     images = Encoded(encoded([picture(0, 8, 8)] * 40).blobs, np.repeat([0, 1], [36, 4]), 3)
-    train = colour(8, "data.balance=sample", "data.batch_size=40")
+    train = colour("data.balance=sample", "data.batch_size=40", size=8)
     module = DataModule(Source(("many", "few"), {"train": images}), train)
     found = [labels for number in range(60) for _, labels in batches(module, number)]
     assert torch.cat(found).float().mean() == pytest.approx(0.5, abs=0.04)

@@ -17,7 +17,13 @@ GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 RUN = "outputs/train/2026-11-21_14-03-19_lenet5_digits_7f3a"
 MEMORY: dict[str, Any] = {"kind": "memory", "bytes": 1, "workers": 0, "file": None, "why": None}
 CACHED = {**MEMORY, "kind": "map", "file": "cache", "bytes": 120_000_000}
-DECODED = {**MEMORY, "kind": "decode", "workers": 4, "why": "random crops want the whole images"}
+DECODED = {
+    **MEMORY,
+    "kind": "decode",
+    "workers": 4,
+    "bytes": 38_500_000,
+    "why": "random crops want the whole images",
+}
 PLAN: dict[str, Any] = {
     "model": "lenet5", "params": 61706, "macs": 416520, "shape": [1, 32, 32], "data": "digits",
     "classes": list("0123456789"), "sizes": {"train": 1259, "val": 179, "test": 359},
@@ -116,7 +122,8 @@ def test_commands_are_never_cut_so_that_they_can_be_copied() -> None:
         ),
         (
             {"feeds": {"train": DECODED, "val": CACHED, "test": CACHED}},
-            "loading    train decoded by 4 processes · val test decoded once, 240 MB in the cache",
+            "loading    train decoded by 4 processes, 38 MB ready in each · val test decoded once, "
+            + "240 MB in the cache",
         ),
         (
             {"feeds": {"train": DECODED, "val": CACHED}},
