@@ -9,7 +9,7 @@ from pathlib import Path
 
 CIFAR = Path("~/.cache/cnnctl-trial/cifar10")
 PHOTO = (391, 472)  # height and width: the mean of ImageNet's photos
-QUALITY = 94  # of JPEG: about 100 KiB each, as ImageNet's
+QUALITY = 96  # of JPEG: about 100 KiB each, as ImageNet's
 
 
 def add_argument(parser: argparse.ArgumentParser) -> None:

@@ -15,7 +15,11 @@ FILES = sorted(OWN.rglob("*.yaml"))
 OPTIONS = [file for file in FILES if file.parent != OWN]
 NAMES = [file.relative_to(OWN).as_posix() for file in FILES]
 PLAIN = ["optimizer=sgd", "optimizer.momentum=0", "optimizer.weight_decay=0"]
-NEEDS = {"data": {"folder": ["data.root=x"]}, "model": {"perceptron": PLAIN}}
+COLOUR = ["data.channels=3", "data.mean=[0,0,0]", "data.std=[1,1,1]"]
+NEEDS = {
+    "data": {"folder": ["data.root=x"]}, "model": {"perceptron": PLAIN},
+    "augment": {"pca_colour": COLOUR},
+}  # fmt: skip
 NETS = {file.stem: file for file in (OWN / "model").glob("*.yaml")}
 LONG = ["trainer.max_epochs=1000"]
 

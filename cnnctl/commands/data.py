@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,7 @@ def run(call: Call) -> Result:
     """One of the three; raises UsageError, ConfigError or DataError before anything is written."""
     work, *names = call.targets or [""]
     if work not in WORK:
-        text = f"data takes one of {', '.join(WORK)}, got '{work}'" if work else "data does what?"
+        text = f"data takes one of {', '.join(WORK)}, got {work or 'nothing'}"
         raise UsageError(text, did_you_mean(work, WORK) or "cnnctl data check digits")
     for flag, belongs in FLAGS.items():
         if flag in call.flags and work != belongs:
@@ -69,23 +70,29 @@ def _choice(name: str, extra: list[Path]) -> list[str]:
     if name in options:
         return [f"data={name}"]
     if Path(name).expanduser().exists() or name.startswith("hf://") or "{" in name:
-        return ["data=folder", quoted(f"data.root={name}")]
+        return ["data=folder", f"data.root={_literal(name)}"]
     if os.sep in name or name.startswith("~") or Path(name).suffix:
         raise UsageError(f"there is no file or folder {name}", "a path, or see: cnnctl list data")
     hint = did_you_mean(name, options) or "a path, or see: cnnctl list data"
     raise UsageError(f"unknown data set '{name}'", hint)
 
 
+def _literal(text: str) -> str:
+    """A text as it is, whatever signs of Hydra's grammar it has."""
+    doubled = re.sub(r"\\+(?='|\Z)", lambda found: 2 * found[0], text)
+    return "'" + doubled.replace("'", "\\'") + "'"
+
+
 def _writable(flag: str, file: Path) -> None:
     """Whether there is a place for what will be written."""
     ending = ENDINGS.get(flag, file.suffix)
+    if file.is_dir() or not file.absolute().parent.is_dir():
+        place = "it is a folder" if file.is_dir() else f"there is no folder {file.parent}"
+        raise UsageError(f"{flag} cannot write {file}: {place}")
     if file.suffix != ending:
         raise UsageError(
             f"{flag} writes a {ending} file, got {file}", f"{flag} {file.stem}{ending}"
         )
-    if file.is_dir() or not file.absolute().parent.is_dir():
-        place = f"{file} is a folder" if file.is_dir() else f"there is no folder {file.parent}"
-        raise UsageError(f"cannot write {flag} {file}: {place}")
 
 
 def _write(file: Path, content: bytes) -> None:
@@ -135,7 +142,7 @@ def _show(call: Call, name: str, train: schema.Train) -> Result:
     train = dataclasses.replace(train, data=data)
     rows = preview.preview(job.ready(train, build=False), train)
     heads = ["unchanged", *(f"epoch {epoch}" for epoch in range(preview.EPOCHS))]
-    title = f"{stem} · augment {train.augment.name} · {data.channels}×{data.size}×{data.size}"
+    title = f"{stem} · augment {train.augment.name} · {data.size}×{data.size}"
     shown = [sheet.Row(row.label, list(row.versions.numpy())) for row in rows]
     _write(file, sheet.png(heads, shown, title))
     images = [{"class": row.label, "name": row.name} for row in rows]

@@ -14,7 +14,7 @@ import numpy as np
 from cnnctl.config.images import Data, Folder
 from cnnctl.config.near import did_you_mean
 from cnnctl.data import listing, quarantine
-from cnnctl.data.files import Chained, Files  # noqa: F401 - others still take Files from here
+from cnnctl.data.files import Chained
 from cnnctl.data.listing import SUFFIXES
 from cnnctl.data.source import Encoded, Images, Part, Source
 from cnnctl.data.split import divide

@@ -96,6 +96,7 @@ class DataModule(pl.LightningDataModule):
             Reader(self.source.splits[split], view, self.seed),
             batch_sampler=batches,
             collate_fn=_as_they_are,
+            generator=torch.Generator(),  # or it would draw from the numbers that dropout gets
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),

@@ -165,10 +165,9 @@ def caches(console: Console, data: Document) -> None:
 
 def cleared(console: Console, data: Document) -> None:
     """How much is free now."""
-    caches = f"{len(data['caches'])} cache{'s' * (len(data['caches']) != 1)}"
-    console.print(
-        f"removed {caches}, {decimal(data['freed'])} are free · {data['place']}", soft_wrap=True
-    )
+    number = len(data["caches"])
+    told = f"removed {number} cache{'s' * (number != 1)}, {decimal(data['freed'])} are free now in"
+    console.print(f"{told if number else 'no caches in'} {data['place']}", soft_wrap=True)
 
 
 def _cut(console: Console, parts: tuple[str, str]) -> None:

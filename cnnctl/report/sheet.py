@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-TILE = 112  # pixels of a picture; smaller ones are enlarged by whole numbers where that fits
+TILE = 128  # pixels of a picture; smaller ones are enlarged by whole numbers where that fits
 GAP = 6
 MARGIN = 14
 TEXT = 13  # pixels
@@ -27,28 +28,26 @@ class Row(NamedTuple):
 
 def png(heads: Sequence[str], rows: Sequence[Row], title: str) -> bytes:
     """A file with one row of pictures for each row, under the words of `heads`."""
-    font = ImageFont.load_default(TEXT)
+    font = _font()
     labels = [_short(row.label, font) for row in rows]
+    pictures = [[fitted(pixels, TILE) for pixels in row.pictures] for row in rows]
+    tile = max(max(picture.size) for row in pictures for picture in row)
     left = MARGIN + GAP + max(round(font.getlength(label)) for label in labels)
     top = MARGIN + 3 * TEXT + GAP
-    step = TILE + GAP
+    step = tile + GAP
     width = max(left + len(heads) * step, MARGIN + round(font.getlength(title))) - GAP + MARGIN
     sheet = Image.new("RGB", (width, top + len(rows) * step - GAP + MARGIN), PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((MARGIN, MARGIN), title, INK, font)
     for column, head in enumerate(heads):
-        place = (left + column * step + TILE // 2, top - GAP)
+        place = (left + column * step + tile // 2, top - GAP)
         draw.text(place, head, SOFT, font, anchor="ms")
-    for number, (row, label) in enumerate(zip(rows, labels, strict=True)):
-        middle = top + number * step + TILE // 2
+    for number, (row, label) in enumerate(zip(pictures, labels, strict=True)):
+        middle = top + number * step + tile // 2
         draw.text((MARGIN, middle), label, INK, font, anchor="lm")
-        for column, pixels in enumerate(row.pictures):
-            picture = fitted(pixels, TILE)
-            corner = (
-                left + column * step + (TILE - picture.width) // 2,
-                middle - picture.height // 2,
-            )
-            sheet.paste(picture, corner)
+        for column, picture in enumerate(row):
+            x = left + column * step + (tile - picture.width) // 2
+            sheet.paste(picture, (x, middle - picture.height // 2))
     return _encoded(sheet)
 
 
@@ -72,7 +71,14 @@ def uri(pixels: np.ndarray, tile: int) -> str:
     return f"data:image/png;base64,{base64.b64encode(_encoded(fitted(pixels, tile))).decode()}"
 
 
-def _short(label: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+def _font() -> ImageFont.FreeTypeFont:
+    """DejaVu, which matplotlib brings along; Pillow's own font has hardly more than ASCII."""
+    import matplotlib as mpl
+
+    return ImageFont.truetype(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", TEXT)
+
+
+def _short(label: str, font: ImageFont.FreeTypeFont) -> str:
     """The label, cut where it would be wider than its column."""
     if font.getlength(label) <= LABEL:
         return label

@@ -18,6 +18,7 @@ from cnnctl.config import schema
 from cnnctl.data import balance
 from cnnctl.data.module import DataModule
 from cnnctl.data.source import Source
+from cnnctl.nets.net import Net
 from cnnctl.nets.spec import Spec
 from cnnctl.plan import Plan
 from cnnctl.pretrained import Start
@@ -49,17 +50,7 @@ def fit(job: Job, run: Path, callbacks: list[pl.Callback]) -> dict[str, Any]:
     began = time.perf_counter()
     train, plan = job.train, job.plan
     pl.seed_everything(train.seed + ranks.rank(), workers=True, verbose=False)
-    net = nets.build(job.spec, num_classes=len(plan.classes), shape=plan.shape)
-    if job.start is not None:
-        pretrained.load(net, job.start)
-    if train.trainer.channels_last and plan.device.accelerator != "cpu":
-        # a CPU copies the weights in every step, which takes it no longer than to find them turned
-        net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's annotation lacks it
-    if train.trainer.compile:
-        net.compile()
-    if train.data.balance == "loss":
-        counts = balance.weights(job.source.splits["train"].labels, len(plan.classes))
-        net.class_weights = torch.from_numpy(counts).float()
+    net = _net(job)
     several = pace.fits(train, plan)
     clip = train.trainer.clip
     task = Classify(net, len(plan.classes), _configure(train, plan), several=several, clip=clip)
@@ -86,6 +77,23 @@ def fit(job: Job, run: Path, callbacks: list[pl.Callback]) -> dict[str, Any]:
         notes = loggers.told(targets)
     result = _result(plan, run, record.records, best) | {"memory": memory.beside(plan.memory)}
     return result | {"seconds": seconds, "test": figures(task.figures.get("test")), **notes}
+
+
+def _net(job: Job) -> Net:
+    """The net as it starts, laid out and compiled as the configuration says."""
+    train, plan = job.train, job.plan
+    net = nets.build(job.spec, num_classes=len(plan.classes), shape=plan.shape)
+    if job.start is not None:
+        pretrained.load(net, job.start)
+    if train.data.balance == "loss":
+        counts = balance.weights(job.source.splits["train"].labels, len(plan.classes))
+        net.class_weights = torch.from_numpy(counts).float()
+    if train.trainer.channels_last and plan.device.accelerator != "cpu":
+        # a CPU copies the weights in every step, which takes it no longer than to find them turned
+        net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's annotation lacks it
+    if train.trainer.compile:
+        net.compile()
+    return net
 
 
 @contextlib.contextmanager

@@ -27,9 +27,8 @@ DONE = {  # the keys of the contract, and more, with their types
 PLAN = {
     "model": str, "params": int, "macs": int, "shape": list, "data": str, "classes": list,
     "sizes": dict, "skipped": dict, "feeds": dict, "augment": str, "epochs": int,
-    "steps_per_epoch": int,
-    "steps": int, "batch_size": int, "global_batch": int, "optimizer": str, "lr": NUMBER,
-    "schedule": str, "warmup_steps": int, "device": dict, "seed": int,
+    "steps_per_epoch": int, "steps": int, "batch_size": int, "global_batch": int, "seed": int,
+    "optimizer": str, "lr": NUMBER, "schedule": str, "warmup_steps": int, "device": dict,
 }  # fmt: skip
 FITS = "hardware.devices=99 does not fit this machine: it has 4 cores (hardware.devices=1 to 4)"
 HALF = "hardware.precision=16-mixed needs a GPU, got hardware.accelerator=cpu"

@@ -75,7 +75,7 @@ def test_without_a_terminal_each_epoch_is_one_line_on_stderr(cnnctl) -> None:
     assert code == 0
     assert "\x1b" not in err
     assert "\r" not in err
-    epochs = [LINE.fullmatch(line) for line in err.splitlines()[9:]]
+    epochs = [LINE.fullmatch(line) for line in err.splitlines()[10:]]
     assert [match and match[1] for match in epochs] == ["1", "2"]
     assert "epoch 1/2" not in out
 
@@ -83,7 +83,7 @@ def test_without_a_terminal_each_epoch_is_one_line_on_stderr(cnnctl) -> None:
 def test_progress_none_is_silent(cnnctl) -> None:
     err = cnnctl(*WORDS, "progress=none", "--json").err
     assert err.splitlines()[-1].startswith("run        outputs/train/")
-    assert len(err.splitlines()) == 9
+    assert len(err.splitlines()) == 10
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_the_bar_leaves_the_epoch_lines_and_a_clean_terminal(columns: int, patte
     assert re.search(r"epoch 1/2 .*step \d+/40 loss", written)
     shown = screen(written)
     assert [line.split()[0] for line in shown] == [
-        "net", "data", "steps", "augment", "optimizer", "device", "memory", "seed", "run",
+        "net", "data", "loading", "steps", "augment", "optimizer", "device", "memory", "seed", "run",
         "epoch", "epoch",
     ]  # fmt: skip
     assert all(re.fullmatch(pattern, line.rstrip()) for line in shown[-2:])
@@ -117,7 +117,7 @@ def test_an_error_leaves_a_clean_terminal_too() -> None:
     assert code == 1
     assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")
     shown = [line for line in screen(written) if not line.startswith("epoch")]
-    assert shown[9].startswith("cnnctl: error: train/loss is nan after epoch 1")
+    assert shown[10].startswith("cnnctl: error: train/loss is nan after epoch 1")
     assert "steps" not in shown[-1]
 
 

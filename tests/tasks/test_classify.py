@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, TensorDataset
+from torch.nn.functional import cross_entropy, one_hot
+from torch.utils.data import DataLoader, TensorDataset, default_collate
 from torchmetrics.classification import (
     MulticlassAccuracy,
     MulticlassCalibrationError,
@@ -76,11 +76,36 @@ def test_counting_keeps_no_graph() -> None:
     assert not tally.sums.requires_grad
 
 
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_counting_is_exact_where_the_net_reckons_coarsely(kind) -> None:
+    logits, labels = random_batch(2051, 7, 1)
+    logits = logits.to(kind)
+    tally = Tally(torch.device("cpu"))
+    tally.add(cross_entropy(logits, labels), logits, labels)
+    hits = (logits.argmax(1) == labels).sum()
+    assert tally.sums[1:].tolist() == [hits, tally.sums[2], 2051]
+    assert tally.sums.dtype == torch.float64
+    assert means(tally.sums, 7)["top1"] == pytest.approx(hits / 2051)
+
+
+def test_of_shares_the_largest_is_the_label() -> None:
+    logits, labels = random_batch(9, 6, 2)
+    shares = 0.7 * one_hot(labels, 6) + 0.3 * one_hot(labels.flip(0), 6)
+    mixed, plain = (Tally(torch.device("cpu")) for _ in range(2))
+    mixed.add(cross_entropy(logits, shares), logits, shares)
+    plain.add(cross_entropy(logits, shares), logits, labels)
+    assert torch.equal(mixed.sums, plain.sums)
+
+
 def test_a_test_counts_by_class_and_starts_anew_each_time() -> None:
     task = Classify(Net(OrderedDict(same=nn.Identity()), "torch"), 4)
     for seed, batch_size in ((1, 5), (2, 7)):
         logits, labels = random_batch(23, 4, seed)
-        loader = DataLoader(TensorDataset(logits, labels), batch_size)
+        loader = DataLoader(
+            TensorDataset(logits, labels),
+            batch_size,
+            collate_fn=lambda rows: [default_collate(rows)],
+        )
         with noise.quiet():
             engine.build(CPU, logger=False).test(task, loader, verbose=False)
         assert torch.equal(task.confusion, MulticlassConfusionMatrix(4)(logits, labels))

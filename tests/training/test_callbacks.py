@@ -37,7 +37,7 @@ def test_every_epoch_has_one_complete_row(done) -> None:
     found = rows(done.folder)
     assert list(found[0]) == [
         "epoch", "step", "lr", "train/loss", "train/top1", "train/top5", "val/loss", "val/top1",
-        "val/top5", "images", "seconds", "images_per_second",
+        "val/top5", "images", "seconds", "images_per_second", "waiting",
     ]  # fmt: skip
     assert [(row["epoch"], row["step"], row["images"]) for row in found] == [
         (str(epoch), str(20 * epoch), "1259") for epoch in (1, 2, 3, 4)
@@ -47,6 +47,7 @@ def test_every_epoch_has_one_complete_row(done) -> None:
         assert numbers["lr"] == pytest.approx(0.5 * 20 * epoch / 81, rel=1e-5)
         assert 0 < numbers["train/top1"] <= numbers["train/top5"] <= 1
         assert numbers["images_per_second"] == pytest.approx(1259 / numbers["seconds"], rel=1e-4)
+        assert 0 <= numbers["waiting"] < 1
 
 
 def test_the_train_figures_weigh_images_and_not_batches(train) -> None:

@@ -9,14 +9,14 @@ import pytorch_lightning as pl
 import torch
 from rich.console import Console
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset, default_collate
 
 from cnnctl import nets, runs
 from cnnctl.commands import job as jobs
 from cnnctl.data.module import DataModule
 from cnnctl.report import console
 from cnnctl.tasks.classify import Classify
-from cnnctl.training import engine, trainer
+from cnnctl.training import engine, pace, trainer
 from cnnctl.training.memory import MemoryCheck
 from cnnctl.training.noise import quiet
 
@@ -38,11 +38,13 @@ def following() -> bool:
         (("model=mlp", "optimizer=rmsprop", "optimizer.momentum=0.9"), 0.001),
     ],
 )
-def test_the_prediction_is_that_near_to_what_is_measured(prepare, overrides, most) -> None:
-    job, check = prepare(*TINY, *overrides), MemoryCheck()
+@pytest.mark.parametrize("layout", ["true", "false"])
+def test_the_prediction_is_that_near_to_what_is_measured(prepare, overrides, most, layout) -> None:
+    job = prepare(*TINY, *overrides, f"trainer.channels_last={layout}")
+    check, several = MemoryCheck(), pace.fits(job.train, job.plan)
     net = nets.build(job.spec, num_classes=10, shape=job.plan.shape)
-    task = Classify(net, 10, trainer._configure(job.train, job.plan))
-    data = DataModule(job.source, job.train.data, job.train.augment, seed=0)
+    task = Classify(net, 10, trainer._configure(job.train, job.plan), several=several)
+    data = DataModule(job.source, job.train, chunked=several)
     with quiet():
         engine.build(
             job.plan.device,
@@ -98,9 +100,10 @@ class Line(pl.LightningModule):
         self.net = nn.Linear(1000, 10)
         self.fails = fails
 
-    def training_step(self, batch: list[Tensor]) -> Tensor:
+    def training_step(self, batches: list[list[Tensor]]) -> Tensor:
         if self.fails:
             raise RuntimeError("no luck")
+        (batch,) = batches
         return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -111,8 +114,9 @@ def fit(module: pl.LightningModule, *callbacks: pl.Callback, images: int = 80, *
     data = TensorDataset(torch.zeros(images, 1000), torch.zeros(images, dtype=torch.int64))
     made = {"max_epochs": 1, "logger": False, "enable_checkpointing": False} | options
     bare = {"enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    loader = DataLoader(data, 16, collate_fn=lambda rows: [default_collate(rows)])
     with quiet():
-        pl.Trainer(callbacks=list(callbacks), **made, **bare).fit(module, DataLoader(data, 16))
+        pl.Trainer(callbacks=list(callbacks), **made, **bare).fit(module, loader)
 
 
 def test_what_is_measured_is_what_a_dense_layer_takes_by_hand() -> None:
