@@ -49,12 +49,12 @@ class Clock(pl.Callback):
         self.began: tuple[Cost, int] | None = None
         self.cost = Cost(0, 0)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002 - a hook of Lightning
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
         """Start once it is warm; several steps may have been made."""
         if self.began is None and trainer.global_step >= WARM:
             self.began = _now(), trainer.global_step
 
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002 - as above
+    def on_validation_start(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
         """Stop; the seconds are those of one step."""
         if self.began is not None and not self.cost.wall:
             now, (began, step) = _now(), self.began

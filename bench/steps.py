@@ -71,30 +71,24 @@ class Clock(pl.Callback):
     """Wall and CPU seconds of the training parts of epochs."""
 
     def __init__(self) -> None:
-        self.began = Cost(0, 0)
         self.epochs: list[Cost] = []
+        self.began = Cost(0, 0)
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002 - a hook of Lightning
+    def on_train_epoch_start(self, *_: Any, **__: Any) -> None:
         """Start."""
-        self.began = _now()
+        self.began = Cost(time.perf_counter(), time.process_time())
 
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002 - as above
+    def on_validation_start(self, *_: Any, **__: Any) -> None:
         """Stop."""
-        self.epochs.append(_since(self.began))
+        wall, cpu = time.perf_counter(), time.process_time()
+        self.epochs.append(Cost(wall - self.began.wall, cpu - self.began.cpu))
 
-    @property
-    def cost(self) -> Cost:
-        """Of all epochs but the first."""
-        return Cost(*(sum(side) for side in zip(*self.epochs[1:], strict=True)))
-
-
-def _now() -> Cost:
-    return Cost(time.perf_counter(), time.process_time())
-
-
-def _since(began: Cost) -> Cost:
-    now = _now()
-    return Cost(now.wall - began.wall, now.cpu - began.cpu)
+    def trained(self, job: Job, sha256: str) -> Trained:
+        """All epochs but the first."""
+        epochs, plan = len(self.epochs) - 1, job.plan
+        images = epochs * len(Order(plan.sizes["train"], 0, world=plan.device.world))
+        cost = Cost(*(sum(side) for side in zip(*self.epochs[1:], strict=True)))
+        return Trained(cost, epochs * plan.steps_per_epoch, images, sha256)
 
 
 def ours(job: Job, folder: Path) -> Trained:
@@ -103,10 +97,7 @@ def ours(job: Job, folder: Path) -> Trained:
     with _drawn():
         displays = progress.build("auto", job.plan)
         result = trainer.fit(job, folder, [*displays, clock])
-    epochs = job.plan.epochs - 1
-    images = epochs * len(Order(job.plan.sizes["train"], 0, world=job.plan.device.world))
-    steps = epochs * job.plan.steps_per_epoch
-    return Trained(clock.cost, steps, images, result["weights_sha256"])
+    return clock.trained(job, result["weights_sha256"])
 
 
 @contextmanager
@@ -140,9 +131,9 @@ def _loop(job: Job) -> Trained:
     model = DistributedDataParallel(net) if world > 1 else net
     optimizer = torch.optim.Adam(model.parameters(), lr=plan.lr, fused=True)
     order = Order(len(labels), plan.seed, world=world, rank=ranks.rank())
-    spent: list[Cost] = []
+    clock = Clock()
     for epoch in range(plan.epochs):
-        began = _now()
+        clock.on_train_epoch_start()
         total, hits = torch.zeros(()), torch.zeros((), dtype=torch.int64)
         for batch in torch.from_numpy(order.of(epoch)).split(plan.batch_size):
             wanted = labels[batch]
@@ -153,10 +144,8 @@ def _loop(job: Job) -> Trained:
             optimizer.step()
             total += loss.detach() * len(batch)
             hits += (logits.argmax(1) == wanted).sum()
-        spent.append(_since(began))
-    cost = Cost(*(sum(side) for side in zip(*spent[1:], strict=True)))
-    steps = (plan.epochs - 1) * plan.steps_per_epoch
-    return Trained(cost, steps, (plan.epochs - 1) * len(order), weights.sha256(net.state_dict()))
+        clock.on_validation_start()
+    return clock.trained(job, weights.sha256(net.state_dict()))
 
 
 def _tensors(job: Job) -> tuple[Tensor, Tensor]:

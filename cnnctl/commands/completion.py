@@ -27,6 +27,7 @@ EVALUATE = (
     "latest", "split=test", "split=val", "split=train", "checkpoint=best", "checkpoint=last",
 )  # fmt: skip
 CLAIMS = "claims"
+DATA = ("check", "show", "cache")
 
 
 def run(call: Call) -> Result:
@@ -71,6 +72,8 @@ def _words(name: str, before: list[str], current: str) -> list[str]:
         return _overrides([word for word in before if "=" in word], current)
     if name == "audit":
         return _audited(before, current)
+    if name == "data":
+        return _of_data(before, current)
     if name == "conv":
         return _starting(current, _of_a_layer(current))
     if name == "evaluate":
@@ -87,6 +90,17 @@ def _audited(before: list[str], current: str) -> list[str]:
     chosen = [f"model={word}" for word in before if word in nets][-1:]
     chosen += [word for word in before if "=" in word]
     return sorted({*targets, *_overrides(chosen, current, "audit")})
+
+
+def _of_data(before: list[str], current: str) -> list[str]:
+    """What is done, a data set (or a file, which the shell completes), then keys of training."""
+    if not before:
+        return _starting(current, DATA)
+    sets = paths.config_files()["data"]
+    chosen = [f"data={word}" for word in before if word in sets]
+    chosen += [word for word in before if "=" in word]
+    first = _starting(current, sets) if len(before) == 1 else []
+    return [*first, *_overrides(chosen, current)]
 
 
 def _of_a_layer(current: str) -> list[str]:

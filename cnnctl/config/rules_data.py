@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cnnctl.config.images import Data
+from cnnctl.config.images import Data, Folder
 from cnnctl.errors import Problem
 
 
 def splits(data: Data) -> Iterator[Problem]:
-    """What data.folds and data.fold break: they go together, and folds are counted from 0."""
+    """Shares that leave nothing; folds and fold go together, and folds are counted from 0."""
+    share = data.test_fraction if isinstance(data, Folder) else None
+    if share is not None and data.val_fraction + share >= 1:
+        text = "data.val_fraction and data.test_fraction leave nothing to train on"
+        yield Problem(text, "their sum must be below 1", "data.val_fraction")
     if data.folds is None and data.fold is not None:
         text = f"data.fold={data.fold} has no effect without data.folds"
         yield Problem(text, f"data.folds={max(5, data.fold + 1)}, or data.fold=null", "data.fold")

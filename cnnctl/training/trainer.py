@@ -110,7 +110,10 @@ def _configure(train: schema.Train, plan: Plan) -> Configure:
     """The optimizer and its schedule, once the parameters are on their device."""
 
     def configure(parameters: Iterator[nn.Parameter]) -> OptimizerLRScheduler:
-        fused = plan.device.precision != "16-mixed"
+        precision = plan.device.precision
+        clipped = train.trainer.clip is not None and not pace.fits(train, plan)
+        # Lightning refuses to clip in mixed precision where one kernel makes the step
+        fused = precision != "16-mixed" and not (clipped and precision == "bf16-mixed")
         optimizer = optimizers.build(train.optimizer, parameters, plan.lr, fused=fused)
         # Lightning takes typed dicts here; its own annotation names the resolved class only
         return [optimizer], schedules.build(train.schedule, optimizer, plan)  # pyright: ignore[reportReturnType]

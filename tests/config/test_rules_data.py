@@ -45,6 +45,14 @@ def test_a_fold_behind_the_last(fold) -> None:
     assert told(folds=3, fold=fold) == [(text, "data.fold")]
 
 
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_shares_of_a_folder_that_leave_nothing(share) -> None:
+    text = "data.val_fraction and data.test_fraction leave nothing to train on"
+    told_of = [(f"{text} (their sum must be below 1)", "data.val_fraction")]
+    assert told("folder", val_fraction=0.5, test_fraction=share) == told_of
+    assert told("folder", val_fraction=0.05, test_fraction=share) == []
+
+
 def test_the_rule_needs_no_torch() -> None:
     program = "import sys, cnnctl.config.rules_data; print('torch' in sys.modules)"
     done = subprocess.run(

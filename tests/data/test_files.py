@@ -76,6 +76,13 @@ def test_files_may_be_anywhere(tmp_path) -> None:
     assert (found.name(0), found.name(1)) == (str(tmp_path / "a"), "a")
 
 
+def test_an_absolute_name_is_not_looked_for_below_the_root(tmp_path) -> None:
+    (tmp_path / "a").write_bytes(b"one")
+    found = Files(tmp_path / "elsewhere", Names.from_list([str(tmp_path / "a")]))
+    assert (found[0], found.name(0)) == (b"one", str(tmp_path / "a"))
+    assert len(found.stamp()) == 64
+
+
 def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path) -> None:
     found = made(tmp_path, {"a.png": b"", "b.png": b""})
     (tmp_path / "a.png").unlink()

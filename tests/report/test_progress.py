@@ -103,8 +103,8 @@ def test_the_bar_leaves_the_epoch_lines_and_a_clean_terminal(columns: int, patte
     assert re.search(r"epoch 1/2 .*step \d+/40 loss", written)
     shown = screen(written)
     assert [line.split()[0] for line in shown] == [
-        "net", "data", "loading", "steps", "augment", "optimizer", "device", "memory", "seed", "run",
-        "epoch", "epoch",
+        "net", "data", "loading", "steps", "augment", "optimizer", "device", "memory", "seed",
+        "run", "epoch", "epoch",
     ]  # fmt: skip
     assert all(re.fullmatch(pattern, line.rstrip()) for line in shown[-2:])
     assert max(map(len, shown)) <= columns

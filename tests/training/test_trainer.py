@@ -38,7 +38,12 @@ def whole(source: Any, split: str) -> tuple[torch.Tensor, torch.Tensor]:
     return images, torch.from_numpy(part.labels)
 
 
-def by_hand(source: Any, epochs: int) -> nn.Module:
+def turned(images: torch.Tensor) -> torch.Tensor:
+    """The same with channels_last strides, also of one channel, where torch sees no difference."""
+    return torch.stack(images.unbind(1), 3).permute(0, 3, 1, 2)
+
+
+def by_hand(source: Any, epochs: int, *, channels_last: bool) -> nn.Module:
     """The training loop of the textbooks; of cnnctl it has the order of the images alone."""
     torch.manual_seed(0)
     net = nn.Sequential(
@@ -53,15 +58,17 @@ def by_hand(source: Any, epochs: int) -> nn.Module:
         order = torch.from_numpy(Order(len(labels), 0).of(epoch))
         for batch in order.split(64):
             optimizer.zero_grad()
-            nn.functional.cross_entropy(net(images[batch]), labels[batch]).backward()
+            chosen = turned(images[batch]) if channels_last else images[batch]
+            nn.functional.cross_entropy(net(chosen), labels[batch]).backward()
             optimizer.step()
     return net
 
 
-@pytest.mark.parametrize("epochs", [1, 2])
-def test_training_is_bit_for_bit_the_plain_loop(plain, train, epochs) -> None:
-    done = plain if epochs == 1 else train(*PLAIN, "trainer.max_epochs=2")
-    expected = by_hand(done.job.source, epochs).state_dict()
+@pytest.mark.parametrize(("epochs", "channels_last"), [(1, True), (2, True), (2, False)])
+def test_training_is_bit_for_bit_the_plain_loop(plain, train, epochs, channels_last) -> None:
+    layout = f"trainer.channels_last={str(channels_last).lower()}"
+    done = plain if epochs == 1 else train(*PLAIN, "trainer.max_epochs=2", layout)
+    expected = by_hand(done.job.source, epochs, channels_last=channels_last).state_dict()
     found = weights.read(done.folder / "checkpoints/last.ckpt").weights
     for (name, tensor), wanted in zip(found.items(), expected.values(), strict=True):
         assert torch.equal(tensor, wanted), name
@@ -178,6 +185,23 @@ def test_clipping_bounds_the_step(train) -> None:
     end = weights.read(folder / "checkpoints/last.ckpt").weights
     moved = sum((end[name] - start[name]).square().sum().item() for name in start) ** 0.5
     assert moved == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("more", [(), ("trainer.accumulate=2",), ("schedule=plateau",)])
+def test_clipping_goes_together_with_mixed_precision(train, more) -> None:
+    mixed = ("hardware.precision=bf16-mixed", "trainer.clip=1", "trainer.max_steps=2")
+    assert train("model=mlp", *mixed, *more).result["steps"] == 2
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
+def test_a_net_of_other_numbers_is_given_such_images(train, precision) -> None:
+    short = ("trainer.max_steps=3", "augment=flip_crop", f"hardware.precision={precision}")
+    done = train("model=mlp", *short, "data.batch_size=500")
+    found = weights.read(done.folder / "checkpoints/last.ckpt").weights
+    kind = {"64-true": torch.float64, "bf16-true": torch.bfloat16}[precision]
+    assert {tensor.dtype for tensor in found.values()} == {kind}
+    assert [row["images"] for row in rows(done.folder)] == ["1259"]
+    assert abs(done.result["memory"]["error"]) < 0.02
 
 
 def test_a_loss_that_is_no_number_ends_the_run(prepare, tmp_path) -> None:
