@@ -1,13 +1,14 @@
 """`cnnctl train` as a whole on a folder of JPEGs, beside scripts that do the same.
 
-    python bench/folder.py [ROUNDS] [--cifar FOLDER] [--epochs N]
+    python bench/folder.py [ROUNDS] [--cifar FOLDER] [--images N] [--epochs N]
 
-A part of CIFAR-10's files: 4,500 to train, 500 for validation, 1,000 to test, shifted and
-flipped; LeNet-5 for three epochs, ResNet-20 for `--epochs`. Both sides read the JPEGs: cnnctl
-starts without a cache in every run, the scripts have ImageFolder, PIL, torchvision.transforms
-and a DataLoader (peers/). Where a row names no precision for the scripts they have 32 bits, which
-is what such scripts have; rows with bfloat16 on both sides follow. Nets have one thread: two that
-wait for each other on a busy machine are ten times slower.
+A part of CIFAR-10's files, shifted and flipped: of `--images` nine tenths to train, the others
+for validation, and 1,000 to test; LeNet-5 for three epochs, ResNet-20 for `--epochs`. Both sides
+read the JPEGs: cnnctl starts without a cache in every run, the scripts (peers/) have ImageFolder,
+PIL, torchvision.transforms and a DataLoader. Where a row names no precision for the script, it
+has 32 bits. Nets have one thread: two that wait for each other on a busy machine are ten times
+slower. Under each row is what is left of both sides less the same commands with one step, which
+is what longer runs come close to.
 
 Then what cnnctl itself reports: images a second while it trains, the share of that time in which
 it waits for images, its peak of memory; and what channels_last and bfloat16 gain. Exits with 1
@@ -19,29 +20,33 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import images
 import pairs
-from pairs import CNNCTL, PEERS, Cost, Table
+from pairs import CNNCTL, PEERS, Cost, Table, Turn
 
-SIZES = {"train": 4500, "val": 500, "test": 1000}
+TEST = 1000  # images
 LENET_EPOCHS = 3
-PLAIN = ["data=folder", "augment=flip_crop", "schedule=constant", "hardware=cpu"]
+PLAIN = ["data=folder", "augment=flip_crop", "schedule=constant", "hardware=cpu", "optimizer=adam"]
 BF16 = "bf16-mixed"
+HAND, LIGHTNING, START = "by hand", "Lightning", ", one step"
+SCRIPTS = {HAND: "hand_written.py", LIGHTNING: "stock_lightning.py"}
 LEAST_LENET = 3.0
-LEAST_HAND = {"32 bits": 1.5, "bfloat16": 2.2}
-LEAST_LIGHTNING = {"32 bits": 1.8, "bfloat16": 2.5}
+LEAST = {
+    HAND: {"32 bits": 1.5, "bfloat16": 2.2},
+    LIGHTNING: {"32 bits": 1.8, "bfloat16": 2.5},
+}
 
 
 class Ours:
     """`cnnctl train` on a folder, with an empty cache every time."""
 
-    def __init__(self, root: Path, epochs: int, *words: str) -> None:
-        self.words = [*PLAIN, f"data.root={root}", f"trainer.max_epochs={epochs}", *words]
+    def __init__(self, root: Path, *words: str) -> None:
+        self.words = [*PLAIN, f"data.root={root}", *words]
         self.results: list[dict[str, Any]] = []
 
     def __call__(self) -> Cost:
@@ -58,50 +63,71 @@ class Ours:
         return median(result[key] for result in self.results)
 
 
-def theirs(script: str, root: Path, model: str, epochs: int, *words: str) -> Callable[[], Cost]:
+def theirs(peer: str, root: Path, model: str, *words: str) -> Callable[[], Cost]:
     """A script of peers/."""
-    command = [sys.executable, str(PEERS / script), str(root), model, f"--epochs={epochs}", *words]
+    command = [sys.executable, str(PEERS / SCRIPTS[peer]), str(root), model, *words]
     return lambda: pairs.cost_of(command, OMP_NUM_THREADS="1")
+
+
+def starts(root: Path, model: str, peers: Sequence[str]) -> dict[str, Callable[[], Cost]]:
+    """All sides with one step."""
+    own = Ours(root, f"model={model}", "trainer.max_steps=1")
+    others = {peer + START: theirs(peer, root, model, "--steps=1") for peer in peers}
+    return {"ours" + START: own, **others}
+
+
+def rows(
+    table: Table, title: str, turns: Sequence[Turn], sides: tuple[str, str], promise: float | None
+) -> None:
+    """The whole commands, and what they take once they have started."""
+    table.row(f"{title} / {sides[1]}", turns, sides, promise)
+    started = ("ours" + START, sides[1].partition(",")[0] + START)
+    longer = [
+        {side: less(turn[side], turn[start]) for side, start in zip(sides, started, strict=True)}
+        for turn in turns
+    ]
+    table.row("  less one step", longer, sides)
+
+
+def less(whole: Cost, part: Cost) -> Cost:
+    """The difference."""
+    return Cost(whole.wall - part.wall, whole.cpu - part.cpu)
 
 
 def lenet(table: Table, root: Path, rounds: int) -> None:
     """The rows of LeNet-5."""
-    own = Ours(root, LENET_EPOCHS, "model=lenet5")
-    hand = theirs("hand_written.py", root, "lenet5", LENET_EPOCHS)
-    turns = pairs.in_turn({"ours": own, "by hand": hand}, rounds)
-    name = f"LeNet-5, {LENET_EPOCHS} epochs / DataLoader script"
-    table.row(name, turns, ("ours", "by hand"), LEAST_LENET)
+    own = Ours(root, "model=lenet5", f"trainer.max_epochs={LENET_EPOCHS}")
+    hand = theirs(HAND, root, "lenet5", f"--epochs={LENET_EPOCHS}")
+    turns = pairs.in_turn({"ours": own, HAND: hand, **starts(root, "lenet5", [HAND])}, rounds)
+    rows(table, f"LeNet-5, {LENET_EPOCHS} epochs", turns, ("ours", HAND), LEAST_LENET)
     told({"LeNet-5": own})
 
 
 def resnet(table: Table, root: Path, rounds: int, epochs: int) -> None:
     """The rows of ResNet-20."""
-    model, nchw = "model=resnet20", "trainer.channels_last=false"
+    words = ["model=resnet20", f"trainer.max_epochs={epochs}"]
     own = {
-        "32 bits": Ours(root, epochs, model, "optimizer=adam"),
-        "bfloat16": Ours(root, epochs, model, "optimizer=adam", f"hardware.precision={BF16}"),
-        "32 bits, no channels_last": Ours(root, epochs, model, "optimizer=adam", nchw),
+        "32 bits": Ours(root, *words),
+        "bfloat16": Ours(root, *words, f"hardware.precision={BF16}"),
+        "32 bits, no channels_last": Ours(root, *words, "trainer.channels_last=false"),
     }
     peers = {
-        f"{name}{more}": theirs(script, root, "resnet20", epochs, *words)
-        for name, script in {
-            "by hand": "hand_written.py",
-            "Lightning": "stock_lightning.py",
-        }.items()
-        for more, words in {"": [], ", bfloat16": [f"--precision={BF16}"]}.items()
+        f"{peer}{more}": theirs(peer, root, "resnet20", f"--epochs={epochs}", *precision)
+        for peer in SCRIPTS
+        for more, precision in {"": [], ", bfloat16": [f"--precision={BF16}"]}.items()
     }
-    turns = pairs.in_turn({**own, **peers}, rounds, warm=0)  # LeNet-5 has read the files
-    for least, peer in ((LEAST_HAND, "by hand"), (LEAST_LIGHTNING, "Lightning")):
-        for precision, promise in least.items():
-            name = f"ResNet-20, {epochs} epochs, {precision} / {peer}"
-            table.row(name, turns, (precision, peer), promise)
-        name = f"ResNet-20, {epochs} epochs, bfloat16 / {peer}, bfloat16"
-        table.row(name, turns, ("bfloat16", f"{peer}, bfloat16"))
+    sides = {**own, **peers, **starts(root, "resnet20", list(SCRIPTS))}
+    turns = pairs.in_turn(sides, rounds, warm=0)  # LeNet-5 has read the files
+    title = f"ResNet-20, {epochs} epochs"
+    for peer, promises in LEAST.items():
+        for precision, promise in promises.items():
+            rows(table, f"{title}, {precision}", turns, (precision, peer), promise)
+        rows(table, f"{title}, bfloat16", turns, ("bfloat16", f"{peer}, bfloat16"), None)
     told({f"ResNet-20, {name}": run for name, run in own.items()})
-    base = own["32 bits"].figure("images_per_second")
-    cl = base / own["32 bits, no channels_last"].figure("images_per_second")
-    gain = own["bfloat16"].figure("images_per_second") / base
-    print(f"images a second: channels_last gains {cl:.2f} times, bfloat16 {gain:.2f} times more")
+    speeds = {name: run.figure("images_per_second") for name, run in own.items()}
+    layout = speeds["32 bits"] / speeds["32 bits, no channels_last"]
+    shorter = speeds["bfloat16"] / speeds["32 bits"]
+    print(f"images a second: channels_last {layout:.2f} times as many, bfloat16 {shorter:.2f}")
 
 
 def told(runs: Mapping[str, Ours]) -> None:
@@ -116,6 +142,7 @@ def told(runs: Mapping[str, Ours]) -> None:
 def main() -> int:
     """Measure; returns 1 if a promise is not kept."""
     parser = pairs.arguments(__doc__)
+    parser.add_argument("--images", type=int, default=5000, help="(%(default)s)")
     parser.add_argument("--epochs", type=int, default=2, help="of ResNet-20 (%(default)s)")
     images.add_argument(parser)
     given = parser.parse_args()
@@ -123,7 +150,9 @@ def main() -> int:
     if cifar is None:
         return 0
     with tempfile.TemporaryDirectory() as place:
-        root = images.part(cifar, Path(place), SIZES)
+        val = given.images // 10
+        sizes = {"train": given.images - val, "val": val, "test": TEST}
+        root = images.part(cifar, Path(place), sizes)
         table = Table("whole commands, a folder of JPEGs", given.rounds)
         lenet(table, root, given.rounds)
         resnet(table, root, given.rounds, given.epochs)

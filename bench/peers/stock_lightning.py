@@ -1,6 +1,6 @@
 """A training script as pytorch-lightning's documentation shows them.
 
-    python bench/peers/stock_lightning.py DATA MODEL [--epochs N] [--precision P]
+    python bench/peers/stock_lightning.py DATA MODEL [--epochs N] [--precision P] [--steps N]
 
 `self.log` in every step, torchmetrics, the default bar, CSVLogger, ModelCheckpoint. DATA is
 `digits` or a folder with train, val and test; MODEL is `lenet5` or `resnet20`.
@@ -70,6 +70,7 @@ def main() -> None:
     parser.add_argument("model", choices=["lenet5", "resnet20"])
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--precision", choices=["32-true", "bf16-mixed"], default="32-true")
+    parser.add_argument("--steps", type=int, default=None)
     parser.add_argument("--batch-size", type=int, default=64)
     given = parser.parse_args()
     size = given.batch_size
@@ -79,6 +80,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         trainer = pl.Trainer(
             accelerator="cpu", max_epochs=given.epochs, precision=given.precision,
+            limit_train_batches=given.steps,
             logger=CSVLogger(folder), default_root_dir=folder,
             callbacks=[ModelCheckpoint(monitor="val_accuracy", mode="max")],
         )  # fmt: skip

@@ -28,6 +28,7 @@ EVALUATE = (
 )  # fmt: skip
 CLAIMS = "claims"
 DATA = ("check", "show", "cache")
+NOT_DATA = ("logger", "optimizer", "schedule", "trainer")  # what these have no use for
 
 
 def run(call: Call) -> Result:
@@ -97,10 +98,11 @@ def _of_data(before: list[str], current: str) -> list[str]:
     if not before:
         return _starting(current, DATA)
     sets = paths.config_files()["data"]
+    if len(before) == 1:
+        return _starting(current, sets)
     chosen = [f"data={word}" for word in before if word in sets]
-    chosen += [word for word in before if "=" in word]
-    first = _starting(current, sets) if len(before) == 1 else []
-    return [*first, *_overrides(chosen, current)]
+    found = _overrides([*chosen, *(word for word in before if "=" in word)], current)
+    return [word for word in found if not word.startswith(("data=", *NOT_DATA))]
 
 
 def _of_a_layer(current: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-BITS = 64
+ROWS, COLUMNS, BITS = 8, 9, 64  # of a thumbnail, and of its hash
 DISTANCE = 4  # bits in which the hashes of two images that look equal may differ
 LIMITS = (0.03, 0.015, 0.0075)  # of 1 - correlation of their thumbnails, at most
 STEEP = 3  # times the pairs within twice the distance: more come from images that are no copies
@@ -38,7 +38,7 @@ def near(thumbs: np.ndarray, distance: int = DISTANCE) -> Near:
     one may be brighter, compressed again or of another size, but not cropped, turned or
     mirrored. What looks equal to a third is one group.
     """
-    grey = thumbs.reshape(len(thumbs), -1).astype(np.float32)
+    grey = thumbs.reshape(len(thumbs), ROWS * COLUMNS).astype(np.float32)
     grey -= grey.mean(1, keepdims=True)
     grey /= np.maximum(deviation := grey.std(1, keepdims=True), FLAT)
     rows = np.flatnonzero(deviation >= FLAT)

@@ -22,13 +22,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from cnnctl.data import decode
+from cnnctl.data.duplicates import COLUMNS, ROWS
 from cnnctl.data.reading import Whole
 from cnnctl.data.source import Encoded, Images
 from cnnctl.errors import DataError
 
 PART = 256  # images that one thread looks at before it says so
 MOST = 1 << 22  # values of the images that are looked at together
-THUMB = (8, 9)  # rows and columns: of each row 8 neighbours are compared, which makes 64 bits
+THUMB = (ROWS, COLUMNS)
 KEY = 8  # bytes of a hash: among a million images two meet by chance once in 10^7 data sets
 WHITE = 255
 NAMES = {"MPO": "JPEG"}  # JPEGs of some cameras have a second picture behind the first
@@ -151,7 +152,7 @@ def _stacks(images: Images, numbers: range, found: Survey) -> Iterator[tuple[lis
                 f"cannot read image {images.name(number)}: "
             )
             continue
-        if stack and (pixels.shape != stack[0].shape or len(stack) * pixels.numel() > MOST):
+        if stack and (pixels.shape != stack[0].shape or (len(stack) + 1) * pixels.numel() > MOST):
             yield rows, torch.stack(stack)
             rows, stack = [], []
         rows.append(row)

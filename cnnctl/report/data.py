@@ -15,17 +15,18 @@ from cnnctl.report.table import columns, pairs
 Document = Mapping[str, Any]
 SHOWN = 5  # of each finding; --json has all
 KINDS = {  # in this order: the name of a finding, and what it means
-    "refused": ("cannot be trained on", "training stops"),
-    "broken": ("broken images", "training stops, or leaves them out"),
-    "classes": ("classes that differ between splits", "training stops"),
-    "leaks": ("images in several splits", "measured better than it is"),
-    "conflicts": ("equal images of several classes", "one of the labels is wrong"),
-    "misnamed": ("wrongly named images", "read by content all the same"),
+    "refused": ("cannot be trained on", "stops training"),
+    "broken": ("broken images", "stops training"),
+    "classes": ("classes that differ between splits", "stops training"),
+    "leaks": ("images in several splits", "flatters the result"),
+    "conflicts": ("equal images of several classes", "a label is wrong"),
+    "misnamed": ("wrongly named images", "read all the same"),
     "unlisted": ("images of unknown ending", "never seen: rename them"),
-    "duplicates": ("equal images in one split", "seen more often than the others"),
-    "near": ("images that look equal in one split", "seen more often than the others"),
+    "duplicates": ("equal images in one split", "seen too often"),
+    "near": ("images that look equal in one split", "seen too often"),
     "rare": ("classes of few images", "hardly learnt"),
 }
+WRONG = "✗"
 CHANGED = {"bytes": "equal files", "pixels": "equal pixels", "near": "look equal"}
 
 
@@ -39,7 +40,14 @@ def checked(console: Console, data: Document) -> None:
     console.print()
     found = {kind: data["findings"][kind] for kind in KINDS if data["findings"][kind]}
     if found:
-        rows = [[KINDS[kind][0], number(kind, found[kind]), KINDS[kind][1]] for kind in found]
+        rows = [
+            [
+                f"{WRONG} " * (kind in data["wrong"]) + KINDS[kind][0],
+                number(kind, one),
+                KINDS[kind][1],
+            ]
+            for kind, one in found.items()
+        ]
         head = ("found", "count", "so")
         columns(console, head, rows, text=("found", "so"), gives=("so",))
     for kind, rows in found.items():
@@ -104,7 +112,7 @@ def advice(channels: Document) -> tuple[str, str]:
     mean, std = (_list(channels[word]).replace(" ", "") for word in ("mean", "std"))
     words = f"data.mean={mean} data.std={std}"
     return (
-        "train differs from data.mean and data.std; unless a pretrained net expects these:",
+        "train is different; unless a pretrained net expects these, set",
         words,
     )
 
@@ -115,10 +123,7 @@ def verdict(data: Document) -> str:
     took = f"{images} images in {duration(data['seconds'])}"
     if not data["wrong"]:
         return f"✓ nothing that training would stop at or be misled by · {took}"
-    first = ", ".join(KINDS[kind][0] for kind in data["wrong"][:1])
-    others = len(data["wrong"]) - 1
-    more = f" and {others} more" if others else ""
-    return f"✗ training would stop or be misled: {first}{more} · {took}"
+    return f"{WRONG} training would stop or be misled · {took}"
 
 
 def sheet(console: Console, data: Document) -> None:
@@ -173,6 +178,9 @@ def cleared(console: Console, data: Document) -> None:
 def _cut(console: Console, parts: tuple[str, str]) -> None:
     """A path, of which the end counts, and what is said of it; on one line."""
     path, told = parts
+    if not path:
+        console.print(f"  {told}", soft_wrap=True)
+        return
     room = max(12, console.width - 4 - len(told))
     path = path if len(path) <= room else f"…{path[len(path) - room + 1 :]}"
     console.print(Text(f"  {path}  {told}".rstrip()), no_wrap=True, overflow="ellipsis")

@@ -18,6 +18,8 @@ from cnnctl.nets.net import Net
 Batch = tuple[Tensor, Tensor]  # images, and labels (B,) or shares of the classes (B, classes)
 Configure = Callable[[Iterator[nn.Parameter]], OptimizerLRScheduler]
 TOP = 5
+TOGETHER = 16  # batches that are counted at a time
+SMALL = 2**16  # values of logits above which a batch is counted at once
 BINS = 15  # of the expected calibration error (Guo et al. 2017, section 2)
 
 
@@ -25,14 +27,15 @@ class Tally:
     """Sums over an epoch, kept on the device: nothing waits for the GPU inside an epoch.
 
     Four values in float64 where the device has it: loss x images, hits at top-1, hits at
-    top-5, images. Every image weighs the same, in a short last batch too.
+    top-5, images. Every image weighs the same, in a short last batch too. Small batches are
+    counted several at a time, because counting one takes as long as a small net's forward pass.
     """
 
     def __init__(self, device: torch.device) -> None:
-        kind = torch.float32 if device.type == "mps" else torch.float64
-        self.sums = torch.zeros(4, dtype=kind, device=device)
+        self.kind = torch.float32 if device.type == "mps" else torch.float64
+        self._sums = torch.zeros(4, dtype=self.kind, device=device)
+        self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    @torch.no_grad()
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Count one batch: mean loss (), logits (B, classes), labels (B,).
 
@@ -40,10 +43,26 @@ class Tally:
         """
         if labels.ndim > 1:
             labels = labels.argmax(1)
-        hits = logits.topk(min(TOP, logits.shape[1])).indices == labels.unsqueeze(1)
-        # Made on the device, since a copy would wait for it; in bfloat16 257 images would be 256.
-        images = self.sums.new_full((), len(labels))
-        self.sums += torch.stack((loss.detach() * images, hits[:, 0].sum(), hits.sum(), images))
+        self._waiting.append((loss.detach() * len(labels), logits.detach(), labels))
+        if len(self._waiting) == TOGETHER or logits.numel() > SMALL:
+            self._count()
+
+    @property
+    def sums(self) -> Tensor:
+        """The four values of all batches so far."""
+        if self._waiting:
+            self._count()
+        return self._sums
+
+    @torch.no_grad()
+    def _count(self) -> None:
+        losses, logits, labels = (list(values) for values in zip(*self._waiting, strict=True))
+        self._waiting = []
+        scores, wanted = torch.cat(logits), torch.cat(labels)
+        hits = scores.topk(min(TOP, scores.shape[1])).indices == wanted.unsqueeze(1)
+        images = hits.new_full((), len(wanted), dtype=self.kind)  # a copy would wait for a GPU
+        loss = torch.stack(losses).to(self.kind).sum()
+        self._sums += torch.stack((loss, hits[:, 0].sum(), hits.sum(), images))
 
 
 def means(sums: Tensor, classes: int) -> dict[str, float]:
@@ -99,26 +118,26 @@ class Classify(pl.LightningModule):
             (batch,) = batches
             self.lr = self.trainer.optimizers[0].param_groups[0]["lr"]
             return self._measure("train", batch)[0]
-        for batch in batches:
-            if self.trainer.global_step == self.trainer.max_steps:
-                break
-            self._step(batch)
-        return None
-
-    def _step(self, batch: Batch) -> None:
-        """What Lightning does in the same order when it makes the steps itself."""
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
         assert isinstance(optimizer, LightningOptimizer)
         assert isinstance(schedule, LambdaLR)
-        self.lr = optimizer.param_groups[0]["lr"]
+        last, rate = self.trainer.max_steps, self.lr
+        left = len(batches) if last < 0 else last - self.trainer.global_step  # -1: no last step
+        for batch in batches[:left]:
+            rate = optimizer.param_groups[0]["lr"]
+            self._step(batch, optimizer)
+            schedule.step()
+        self.lr = rate
+        return None
+
+    def _step(self, batch: Batch, optimizer: LightningOptimizer) -> None:
+        """What Lightning does in the same order when it makes the steps itself."""
         loss = self._measure("train", batch)[0]
         optimizer.zero_grad()
         self.manual_backward(loss)
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.parameters(), self.clip)
         optimizer.step()
-        schedule.step()
-        torch.clear_autocast_cache()  # autocast keeps 16-bit copies of weights that have changed
 
     def validation_step(self, batches: list[Batch], _: int) -> None:
         """Count one batch."""

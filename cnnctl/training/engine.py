@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytorch_lightning as pl
@@ -9,9 +10,15 @@ import pytorch_lightning as pl
 from cnnctl.devices import Device
 from cnnctl.training.callbacks import AtomicIO
 
+# Importing Lightning sets it, so that asking torch for GPUs makes no context on them before
+# processes fork; without a GPU torch's fused optimizers then ask the driver in every step.
+ASKS = "PYTORCH_NVML_BASED_CUDA_CHECK"
+
 
 def build(device: Device, **options: Any) -> pl.Trainer:
     """A Trainer without its own bar, summary, checkpoints and sanity check."""
+    if device.accelerator == "cpu":
+        os.environ.pop(ASKS, None)
     return pl.Trainer(
         accelerator=device.accelerator,
         devices=device.devices if isinstance(device.devices, int) else list(device.devices),

@@ -88,7 +88,8 @@ def _net(job: Job) -> Net:
     if train.data.balance == "loss":
         counts = balance.weights(job.source.splits["train"].labels, len(plan.classes))
         net.class_weights = torch.from_numpy(counts).float()
-    if train.trainer.channels_last and plan.device.accelerator != "cpu":
+    several = plan.device.world > 1  # then gradients must lie as the weights do
+    if train.trainer.channels_last and (plan.device.accelerator != "cpu" or several):
         # a CPU copies the weights in every step, which takes it no longer than to find them turned
         net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's annotation lacks it
     if train.trainer.compile:

@@ -187,23 +187,6 @@ def test_clipping_bounds_the_step(train) -> None:
     assert moved == pytest.approx(0.01, rel=1e-3)
 
 
-@pytest.mark.parametrize("more", [(), ("trainer.accumulate=2",), ("schedule=plateau",)])
-def test_clipping_goes_together_with_mixed_precision(train, more) -> None:
-    mixed = ("hardware.precision=bf16-mixed", "trainer.clip=1", "trainer.max_steps=2")
-    assert train("model=mlp", *mixed, *more).result["steps"] == 2
-
-
-@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
-def test_a_net_of_other_numbers_is_given_such_images(train, precision) -> None:
-    short = ("trainer.max_steps=3", "augment=flip_crop", f"hardware.precision={precision}")
-    done = train("model=mlp", *short, "data.batch_size=500")
-    found = weights.read(done.folder / "checkpoints/last.ckpt").weights
-    kind = {"64-true": torch.float64, "bf16-true": torch.bfloat16}[precision]
-    assert {tensor.dtype for tensor in found.values()} == {kind}
-    assert [row["images"] for row in rows(done.folder)] == ["1259"]
-    assert abs(done.result["memory"]["error"]) < 0.02
-
-
 def test_a_loss_that_is_no_number_ends_the_run(prepare, tmp_path) -> None:
     job = prepare("optimizer=sgd", "optimizer.lr=1e30", "trainer.max_epochs=3")
     folder = runs.create(str(tmp_path / "outputs"), "train", "x")
