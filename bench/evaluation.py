@@ -5,9 +5,9 @@
 CIFAR-10's test split, with and without a cache of decoded pixels, as `cnnctl evaluate` does it:
 the folder is listed, the images are found in the cache or decoded into it, and measured, by class
 and with the calibration error. Beside it a loop without gradients over ImageFolder and a
-DataLoader that counts loss and hits. Importing is left out on both sides; LeNet-5 shows the
-loading; ResNet-20, once and without a promise, mostly the net. Nets have one thread. Exits with 1 if a
-promise is not kept, with 0 where there is no CIFAR-10.
+DataLoader that counts loss and hits. Importing is left out on both sides. LeNet-5 shows the
+loading; ResNet-20, once and without a promise, mostly the net. Nets have one thread. Exits with
+1 if a promise is not kept, with 0 where there is no CIFAR-10.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from cnnctl.data.source import Encoded, Images, Part, Source
 from cnnctl.data.split import divide
 from cnnctl.errors import DataError
 
-ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
+ARCHIVES = (".tar", ".zip")
 KINDS = "a folder, .tar, .zip, .csv, .parquet, shards like a-{000..127}.tar, or hf://NAME"
 SAVED = ("dataset_dict.json", "state.json")  # what a data set of Hugging Face is saved with
 SPLITS = ("train", "val", "test")
@@ -32,7 +32,7 @@ def load(data: Data) -> Source:
     parts, where = _found(data.root)
     if "train" not in parts:
         raise DataError(f"{data.root} has no train split, only {', '.join(parts)}")
-    parts = _agreed(parts, where)
+    parts = _agreed(parts, where, folders=Path(data.root).expanduser().is_dir())
     classes = parts["train"].classes
     if data.folds is not None and "val" in parts:
         parts["train"] = _joined(parts["train"], parts.pop("val"))
@@ -63,7 +63,7 @@ def _found(root: str) -> tuple[dict[str, Part], dict[str, str]]:
         parts = tables.hugging_face(root)
     elif ("{" in root and not path.exists()) or ".tar" in endings:
         parts = shards.parts(root)
-    elif ".parquet" in endings:
+    elif ".parquet" in endings or any((path / "data").glob("*.parquet")):
         parts = tables.parquet(root)
     elif path.is_dir():
         parts = listing.parts(path)
@@ -74,7 +74,7 @@ def _found(root: str) -> tuple[dict[str, Part], dict[str, str]]:
         parts = tables.csv(root)
     elif name.endswith(".parquet"):
         parts = tables.parquet(root)
-    elif name.endswith(ARCHIVES):
+    elif name.endswith((*ARCHIVES, *archives.PACKED)):
         parts = archives.parts(root)
     else:
         raise DataError(f"data.root is of no known kind: {path}", KINDS)
@@ -91,28 +91,40 @@ def _endings(root: Path) -> set[str]:
     return set() if any(folder for _, folder in found) else {Path(name).suffix for name, _ in found}
 
 
-def _agreed(parts: dict[str, Part], where: dict[str, str]) -> dict[str, Part]:
-    """The parts, numbered as the classes of train are, if all have these and images of each."""
+def _agreed(parts: dict[str, Part], where: dict[str, str], *, folders: bool) -> dict[str, Part]:
+    """The parts, numbered as the classes of train are, if they have no others.
+
+    Of a class folder that is empty or missing one may think that it was forgotten; a table of
+    a few images need not have every class.
+    """
     classes = parts["train"].classes
     numbers = {name: number for number, name in enumerate(classes)}
     if len(classes) == 1:
         raise DataError(f"{where['train']} has one class only: {classes[0]}", "give two or more")
     agreed: dict[str, Part] = {}
     for split, part in parts.items():
-        _same_classes(part.classes, classes, where[split], where["train"])
+        _known_classes(part.classes, classes, where[split], where["train"])
+        if folders:
+            _all_classes(part.classes, classes, where[split], where["train"])
         labels = np.array([numbers[name] for name in part.classes])[part.labels]
         counts = np.bincount(labels, minlength=len(classes))
-        if not counts.all():
+        if not counts.all() and (folders or split == "train"):
             text = f"{where[split]} has no images of class '{classes[int(counts.argmin())]}'"
-            raise DataError(text, f"known endings: {' '.join(sorted(SUFFIXES))}")
+            hint = f"known endings: {' '.join(sorted(SUFFIXES))}" if folders else None
+            raise DataError(text, hint)
         agreed[split] = Part(part.blobs, labels, classes)
     return agreed
 
 
-def _same_classes(given: tuple[str, ...], classes: tuple[str, ...], place: str, train: str) -> None:
+def _known_classes(
+    given: tuple[str, ...], classes: tuple[str, ...], place: str, train: str
+) -> None:  # fmt: skip
     if unknown := sorted({*given} - {*classes}):
         text = f"{place} has class '{unknown[0]}', which {train} lacks"
         raise DataError(text, did_you_mean(unknown[0], classes))
+
+
+def _all_classes(given: tuple[str, ...], classes: tuple[str, ...], place: str, train: str) -> None:
     if missing := sorted({*classes} - {*given}):
         text = f"{train} has class '{missing[0]}', which {place} lacks"
         raise DataError(text, did_you_mean(missing[0], given) or "every split needs every class")

@@ -27,7 +27,7 @@ from cnnctl.data.reading import Whole
 from cnnctl.data.source import Encoded, Images
 from cnnctl.errors import DataError
 
-PART = 256  # images that one thread looks at before it says so
+PART = 32  # images that one thread looks at before it says so
 MOST = 1 << 22  # values of the images that are looked at together
 THUMB = (ROWS, COLUMNS)
 KEY = 8  # bytes of a hash: among a million images two meet by chance once in 10^7 data sets
@@ -180,9 +180,8 @@ def _read(images: Images, number: int, row: int, found: Survey) -> Tensor:
 
 def _thumbs(pixels: Tensor) -> np.ndarray:
     """Grey and 9x8, uint8 (B, 8, 9)."""
-    grey = pixels.float().mean(1, keepdim=True)
-    small = functional.interpolate(grey, THUMB, mode="bilinear", antialias=True)
-    return small[:, 0].round().clamp(0, WHITE).to(torch.uint8).numpy()
+    small = functional.interpolate(pixels, THUMB, mode="bilinear", antialias=True)
+    return small.float().mean(1).round().to(torch.uint8).numpy()
 
 
 def _key(data: bytes, salt: bytes = b"") -> int:

@@ -10,8 +10,9 @@ from typing import Any
 from rich.console import Console
 
 from cnnctl.report.audit import audited, compared
+from cnnctl.report.caches import cached, caches, cleared
 from cnnctl.report.claims import claims
-from cnnctl.report.data import cached, caches, checked, cleared, sheet
+from cnnctl.report.data import checked, sheet
 from cnnctl.report.format import count, percent, shape
 from cnnctl.report.result import Result
 from cnnctl.report.run import evaluated, plan, trained

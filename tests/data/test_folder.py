@@ -1,75 +1,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from folders import ENDINGS, KINDS, LAYOUT, PETS, load, names, refusal
 from PIL import Image
 
-from cnnctl import runs
-from cnnctl.config import paths
-from cnnctl.config.images import Folder
-from cnnctl.config.read import read
-from cnnctl.data import archives, decode, folder, shards, tables
-from cnnctl.data.files import Files
-from cnnctl.data.source import Encoded, Part, Source
+from cnnctl.data import decode
 from cnnctl.errors import DataError
-
-PETS = {"cat": 4, "dog": 4}
-LAYOUT = "(it must hold train/<class>/<image>, or <class>/<image>)"
-KINDS = "(a folder, .tar, .zip, .csv, .parquet, shards like a-{000..127}.tar, or hf://NAME)"
-ENDINGS = "(known endings: .bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp)"
-
-
-def section(root: str | Path, **changes: Any) -> Folder:
-    numbers = runs.read_config(paths.conf_dir() / "data" / "folder.yaml")
-    numbers |= {"root": str(root), "size": 32, **changes}
-    found, problems = read(Folder, numbers, "data")
-    assert problems == []
-    assert found is not None
-    return found
-
-
-def load(root: str | Path, **changes: Any) -> Source:
-    return folder.load(section(root, **changes))
-
-
-def refusal(root: str | Path, **changes: Any) -> str:
-    with pytest.raises(DataError) as caught:
-        load(root, **changes)
-    return str(caught.value)
-
-
-def names(source: Source, split: str) -> list[str]:
-    images = source.splits[split]
-    return [images.name(index) for index in range(len(images.labels))]
-
-
-def part(root: Path, labels: list[int], classes: str = "ab") -> Part:
-    """Files that need not be there."""
-    paths = [root / f"{number}.png" for number in range(len(labels))]
-    return Part(Files.of(paths), np.array(labels), tuple(classes))
-
-
-@pytest.fixture
-def loader(monkeypatch) -> Callable[..., list[str]]:
-    """Put a function that hands out `parts` in place of another; returns the roots it gets."""
-
-    def install(module: Any, function: str, parts: dict[str, Part]) -> list[str]:
-        roots: list[str] = []
-
-        def found(root: str) -> dict[str, Part]:
-            roots.append(root)
-            return dict(parts)
-
-        monkeypatch.setattr(module, function, found)
-        return roots
-
-    return install
 
 
 def test_every_split_is_read_in_the_order_of_the_classes(photos) -> None:
@@ -203,75 +144,6 @@ def test_splits_with_other_classes_are_refused(photos, split) -> None:
     shutil.rmtree(other / "dogs")
     every = "(every split needs every class)"
     assert refusal(root) == f"{train} has class 'dog', which {other} lacks {every}"
-
-
-@pytest.mark.parametrize(
-    ("root", "module", "function"),
-    [
-        ("hf://beans", tables, "hugging_face"),
-        ("table.csv", tables, "csv"),
-        ("table.CSV", tables, "csv"),
-        ("rows.parquet", tables, "parquet"),
-        ("rows/", tables, "parquet"),
-        ("saved", tables, "hugging_face"),
-        ("a.tar", archives, "parts"),
-        ("a.tar.gz", archives, "parts"),
-        ("a.tgz", archives, "parts"),
-        ("a.ZIP", archives, "parts"),
-        ("shards", shards, "parts"),
-        ("split_shards", shards, "parts"),
-        ("shards/train-{0000..0001}.tar", shards, "parts"),
-    ],
-)
-def test_every_kind_of_root_has_its_loader(tmp_path, loader, root, module, function) -> None:
-    for name in (
-        "table.csv", "table.CSV", "rows.parquet", "rows/0.parquet", "rows/about.md", "a.tar",
-        "a.tar.gz", "a.tgz", "a.ZIP", "shards/train-0000.tar", "split_shards/train/0.tar",
-        "saved/dataset_dict.json", "saved/train/x",
-    ):  # fmt: skip
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    roots = loader(module, function, {"train": part(tmp_path, [0, 0, 1, 1])})
-    source = load(root)
-    assert roots == [root]
-    assert (source.classes, source.sizes) == (("a", "b"), {"train": 2, "val": 2})
-    assert isinstance(source.splits["train"], Encoded)
-
-
-def test_an_archive_beside_its_folders_is_no_shard(photos) -> None:
-    root = photos({"train": PETS})
-    (root / "photos.tar").touch()
-    (root / "train/photos.tar").touch()
-    assert load(root).sizes == {"train": 6, "val": 2}
-
-
-def test_splits_of_other_kinds_are_numbered_as_train_is(tmp_path, loader) -> None:
-    parts = {
-        "test": part(tmp_path, [0, 2, 1], "bca"),
-        "train": part(tmp_path, [0, 0, 1, 1, 2], "abc"),
-        "val": part(tmp_path, [0, 1, 2], "abc"),
-    }
-    loader(tables, "hugging_face", parts)
-    source = load("hf://letters")
-    assert source.classes == ("a", "b", "c")
-    assert source.splits["test"].labels.tolist() == [1, 0, 2]
-    assert source.splits["val"].labels.tolist() == [0, 1, 2]
-    assert list(source.sizes) == ["train", "val", "test"]
-
-
-@pytest.mark.parametrize(
-    ("train", "test", "text"),
-    [
-        (([0, 1], "ab"), ([0, 0], "ab"), "test of hf://x has no images of class 'b'"),
-        (([0, 0], "a"), ([0], "a"), "train of hf://x has one class only: a (give two or more)"),
-        (([0, 1], "ab"), ([0], "a"), "train of hf://x has class 'b', which test of hf://x lacks"),
-        (None, ([0], "a"), "hf://x has no train split, only test"),
-    ],
-)
-def test_the_classes_of_other_kinds_are_checked_too(tmp_path, loader, train, test, text) -> None:
-    parts = {"test": part(tmp_path, *test)}
-    loader(tables, "hugging_face", {"train": part(tmp_path, *train), **parts} if train else parts)
-    assert refusal("hf://x").startswith(text)
 
 
 def test_listed_images_are_left_out_of_every_split(photos) -> None:
