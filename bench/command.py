@@ -49,7 +49,7 @@ def main() -> int:
         "by hand": lambda: theirs("hand_written.py", "--steps=1"),
     }
     turns = pairs.in_turn(first, rounds)
-    table.row("one step / DataLoader script", turns, ("ours", "by hand"), LEAST_START)
+    table.row("one step / DataLoader script", turns, ("ours", "by hand"), LEAST_START, by="wall")
     whole = {
         "ours": lambda: ours(f"trainer.max_epochs={EPOCHS}"),
         "Lightning": lambda: theirs("stock_lightning.py", f"--epochs={EPOCHS}"),

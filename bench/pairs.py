@@ -1,6 +1,7 @@
 """What the comparisons of this folder share: both sides in turn, medians of pairs, one table.
 
-Only ratios travel from machine to machine: the same side takes twice as long on a busy one.
+Only ratios travel from machine to machine. Promises are judged by CPU time, of one thread on
+either side: on a machine that others use, wall time also tells what those do.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from cnnctl.training.trainer import Job
@@ -64,26 +65,31 @@ class Table:
         self.unit = unit
         self.work = work
         print(f"\n{title}; {rounds} pairs, {os.cpu_count()} cores, torch {version('torch')};")
-        print("medians; only the ratios (wall time, CPU time) travel to other machines")
-        print(f"{'':{WIDTH}}{'ours':>16}{'theirs':>16}{'faster':>8}{'cpu':>8}  promise")
+        print("medians; CPU time, unless a promise is by wall; only the ratios travel")
+        print(f"{'':{WIDTH}}{'ours':>16}{'theirs':>16}{'by cpu':>8}{'by wall':>9}  promise")
 
     def row(
-        self, name: str, turns: Sequence[Turn], sides: tuple[str, str], promise: float | None = None
-    ) -> float:
-        """Print two sides; `promise`: ours at least so many times as fast, in wall time.
+        self, name: str, turns: Sequence[Turn], sides: tuple[str, str],
+        promise: float | None = None, *, by: Literal["cpu", "wall"] = "cpu",
+    ) -> None:  # fmt: skip
+        """Print two sides; `promise`: ours at least so many times as fast, by that clock.
 
-        A promise below 1 allows ours to be slower. Returns how many times as fast it was.
+        A promise below 1 allows ours to be slower.
         """
-        pairs = [(turn[sides[0]], turn[sides[1]]) for turn in turns]
-        faster = median(theirs.wall / ours.wall for ours, theirs in pairs)
-        cpu = median(theirs.cpu / ours.cpu for ours, theirs in pairs)
-        ours, theirs = (self._shown(median(pair[side].wall for pair in pairs)) for side in (0, 1))
-        told = "" if promise is None else f"  ≥ {promise:.2f}"
-        if promise is not None and faster < promise:
+        clocks = {
+            kind: [(getattr(turn[sides[0]], kind), getattr(turn[sides[1]], kind)) for turn in turns]
+            for kind in Cost._fields
+        }
+        faster = {
+            kind: median(theirs / ours for ours, theirs in pairs) for kind, pairs in clocks.items()
+        }
+        ours, theirs = (self._shown(median(side)) for side in zip(*clocks[by], strict=True))
+        told = "" if promise is None else f"  ≥ {promise:.2f}{' by wall' if by == 'wall' else ''}"
+        if promise is not None and faster[by] < promise:
             self.kept = False
             told += "  NOT KEPT"
-        print(f"{name:{WIDTH}}{ours:>16}{theirs:>16}{faster:>8.2f}{cpu:>8.2f}{told}", flush=True)
-        return faster
+        ratios = f"{faster['cpu']:>8.2f}{faster['wall']:>9.2f}"
+        print(f"{name:{WIDTH}}{ours:>16}{theirs:>16}{ratios}{told}", flush=True)
 
     def _shown(self, seconds: float) -> str:
         figure = f"{self.work / seconds:,.0f}" if self.work else f"{seconds:.2f}"

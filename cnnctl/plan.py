@@ -76,6 +76,7 @@ def make(
         min(train.data.batch_size, images), train.optimizer, device.precision,
         accelerator=device.accelerator, channels_last=train.trainer.channels_last,
         accumulate=accumulate, devices=device.world,
+        clip=train.trainer.clip is not None,
     )  # fmt: skip
     memory = document.training_memory(setting, step.measure(net, shape, setting))
     if images % train.data.batch_size == 1 and steps >= per_epoch:

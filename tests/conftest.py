@@ -50,7 +50,9 @@ def overwrite(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture(autouse=True)
 def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty working folder and home, and none of the variables that cnnctl reads."""
-    for name in ("CNNCTL_CONFIG_DIR", "WANDB_MODE", "WANDB_API_KEY", "RANK", "WORLD_SIZE"):
+    for name in ("CONFIG_DIR", "CACHE"):
+        monkeypatch.delenv(f"CNNCTL_{name}", raising=False)
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     home = tmp_path / "home"
     home.mkdir()

@@ -40,6 +40,7 @@ class Setting:
     channels_last: bool = False
     accumulate: int = 1
     devices: int = 1
+    clip: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,9 @@ def _standing(double: Ghost, live: Live, setting: Setting, learning: Sequence[Te
         value.grad = torch.empty(value.shape, dtype=value.dtype, device=value.device)
         live.add(value.grad, "gradients")
     sizes = [live.rounded(value.untyped_storage().nbytes()) for value in learning]
-    how = update.loop(setting.optimizer, setting.precision, setting.accelerator)
+    how = update.loop(
+        setting.optimizer, setting.precision, setting.accelerator, clip=setting.clip
+    )  # fmt: skip
     on_host = setting.accelerator == "gpu" and how != "fused"  # where its count of steps is kept
     counter = 0 if on_host else live.rounded(update.COUNTER)
     live.hold("optimizer_state", update.state(setting.optimizer, sizes, counter))

@@ -31,9 +31,16 @@ class Need(NamedTuple):
     left: int
 
 
-def loop(optimizer: schema.Optimizer, precision: str, accelerator: str) -> Loop:
-    """How training makes its steps; a loss scaler that also clips cannot use fused kernels."""
-    if optimizer.name in FUSED and precision != "16-mixed":
+def loop(
+    optimizer: schema.Optimizer, precision: str, accelerator: str, *, clip: bool = False
+) -> Loop:  # fmt: skip
+    """How training makes its steps.
+
+    A loss scaler needs to see the gradients before the step, and Lightning refuses to clip in
+    mixed precision where one kernel makes it.
+    """
+    refused = precision == "16-mixed" or (clip and precision == "bf16-mixed")
+    if optimizer.name in FUSED and not refused:
         return "fused"
     return "foreach" if accelerator == "gpu" else "single"
 

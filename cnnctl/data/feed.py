@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from cnnctl.errors import DataError
 Tell = Callable[[str, int, int], None]  # what is done, images so far, images in all
 SHARE = 0.5  # of the free space, and of the memory, that a cache may take unasked
 MOST_WORKERS = 16
+WHOLE = "random crops want the whole images"
+NOT_YET = "it will be made before training"
 AHEAD = 2  # batches that a worker has ready, as torch's loader asks for
 SAMPLE = 64  # images that are looked at before all are decoded for a cache
 
@@ -26,7 +29,7 @@ SAMPLE = 64  # images that are looked at before all are decoded for a cache
 class Wanted:
     """What the configuration says, and the machine: `local` devices, of one `accelerator`.
 
-    Without `build` nothing is decoded or written; a cache that is there is used.
+    Without `build` nothing is written; a cache that is there is used.
     """
 
     data: Data
@@ -68,7 +71,7 @@ def _served(
     data = wanted.data
     form = Form(data.size, data.channels)
     found, why = _cached(images, form, wanted, tell, cropped=cropped)
-    if data.cache == "always" and found is None and wanted.build:
+    if data.cache == "always" and found is None and why != NOT_YET:
         raise DataError(f"data.cache=always is not possible: {why}", "data.cache=auto")
     if found is not None:
         mine = np.intersect1d(list(found.broken), images.indices).tolist()
@@ -76,6 +79,9 @@ def _served(
         size = len(images.labels) * form.bytes
         feed = Feed(kind="map", bytes=size, file=str(found.folder))
         return Mapped(found.pixels, images).pick(_sound(images, faults)), feed, faults
+    if why == NOT_YET:
+        feed = Feed(kind="map", bytes=len(images.labels) * form.bytes, why=why)
+        return images, feed, {}
     faults = dict[int, str]()
     if isinstance(data, Folder) and data.verify:
         told = verify.known(images)
@@ -95,7 +101,8 @@ def _cached(
     if wanted.data.cache == "never":
         return None, None
     if cropped and not _native(images, form):
-        return None, "random crops want the whole images"
+        return None, WHOLE
+    images = images.at_least(form.size)  # one cache, whether or not train is cropped
     folder = cache.folder_of(images, form)
     found = cache.find(folder, images, form)
     if found is None:
@@ -103,12 +110,12 @@ def _cached(
         try:
             why = _too_large(need, asked=wanted.data.cache == "always")
             if why is not None or not wanted.build:
-                return None, why or f"to be decoded once, {need} bytes"
+                return None, why or NOT_YET
             found = cache.build(folder, images, form, lambda *done: tell("decoding", *done))
         except OSError as wrong:
             return None, f"cannot write {cache.place()}: {wrong.strerror}"
     if cropped and found.resized:
-        return None, "random crops want the whole images"
+        return None, WHOLE
     return found, None
 
 
@@ -127,12 +134,11 @@ def _too_large(need: int, *, asked: bool) -> str | None:
 
 def _native(images: Encoded, form: Form) -> bool:
     """Whether the images that are looked at have the stored size already."""
-    step = max(1, len(images.labels) // SAMPLE)
-    try:
-        shapes = {tuple(images[index].shape[1:]) for index in range(0, len(images.labels), step)}
-    except DataError:
-        return False
-    return shapes == {(form.size, form.size)}
+    for index in range(0, len(images.labels), max(1, len(images.labels) // SAMPLE)):
+        with contextlib.suppress(DataError):  # a broken one is told later
+            if tuple(images[index].shape[1:]) != (form.size, form.size):
+                return False
+    return True
 
 
 def _sound(images: Encoded, faults: dict[int, str]) -> np.ndarray:

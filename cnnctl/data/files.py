@@ -113,7 +113,8 @@ class Files:
                 found = os.stat(path)  # noqa: PTH116 - bytes
             except OSError as wrong:
                 raise _unreadable(os.fsdecode(path), wrong) from wrong
-            seen.append(b"%b\0%d\0%d\n" % (name, found.st_size, found.st_mtime_ns))
+            times = (found.st_mtime_ns, found.st_ctime_ns)  # the second one cannot be set back
+            seen.append(b"%b\0%d\0%d\0%d\n" % (name, found.st_size, *times))
         return b"".join(seen)
 
 

@@ -14,7 +14,10 @@ from cnnctl.data.draws import Draws
 
 
 class Ticket(NamedTuple):
-    """One batch to be read: the numbers of its images; no epoch, no random changes."""
+    """One batch to be read: the numbers of its images; no epoch, no random changes.
+
+    A number may be the image's plus a multiple of how many there are: the same one again.
+    """
 
     samples: np.ndarray
     epoch: int | None
@@ -50,13 +53,26 @@ class Order:
         else:
             shares = np.cumsum(self.weights / self.weights.sum())
             places = torch.rand(self.images, generator=generator, dtype=torch.float64).numpy()
-            order = np.searchsorted(shares[:-1], places, side="right")
+            order = _told_apart(np.searchsorted(shares[:-1], places, side="right"), self.images)
         return np.resize(order, len(self) * self.world)[self.rank :: self.world]
 
     def __len__(self) -> int:
         if self.seed is None:
             return len(range(self.rank, self.images, self.world))
         return math.ceil(self.images / self.world)
+
+
+def _told_apart(order: np.ndarray, images: int) -> np.ndarray:
+    """`order` plus `images` for each time that the same image came before.
+
+    So an image that is drawn twice in an epoch is changed in two ways.
+    """
+    places = np.argsort(order, kind="stable")
+    alike = order[places]
+    first = np.searchsorted(alike, alike)
+    told = np.empty_like(order)
+    told[places] = alike + images * (np.arange(len(order)) - first)
+    return told
 
 
 class Batches(Sampler[list[Ticket]]):

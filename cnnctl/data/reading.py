@@ -101,13 +101,13 @@ class Reader(Dataset[list[Pixels]]):
 
     def batch(self, ticket: Ticket) -> Pixels:
         """One batch."""
-        samples, images = ticket.samples, self.images
+        samples, images = ticket.samples % len(self), self.images
         labels = torch.from_numpy(images.labels[samples])
         if isinstance(images, Stored) and isinstance(self.view, Whole):
             return Pixels(self.view(images.batch(samples)), labels, ticket)
         rows = torch.empty(len(samples), 0)
         if ticket.epoch is not None:
-            rows = Draws(self.seed, ticket.epoch, samples).uniform("crop", self.view.draws)
+            rows = Draws(self.seed, ticket.epoch, ticket.samples).uniform("crop", self.view.draws)
         found = [
             self.view(images[sample], row)
             for sample, row in zip(samples.tolist(), rows, strict=True)

@@ -66,7 +66,8 @@ def start(run: Path, device: Device) -> None:
     command = [sys.executable, "-m", "cnnctl", "_rank", str(run)]
     port = str(_free_port())
     threads = max(1, (os.cpu_count() or 1) // device.local)  # more than cores is far slower
-    shared = {"OMP_NUM_THREADS": str(threads), **os.environ}
+    quiet = {"TORCH_CPP_LOG_LEVEL": "ERROR"}  # each would warn that it measures its memory
+    shared = {"OMP_NUM_THREADS": str(threads), **quiet, **os.environ}
     children = []
     for local in range(device.local):
         place = {"LOCAL_RANK": str(local), "RANK": str(local), "NODE_RANK": "0"}

@@ -14,6 +14,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import nn
 
 from cnnctl import nets, pretrained, runs, weights
+from cnnctl.audit import update
 from cnnctl.config import schema
 from cnnctl.data import balance
 from cnnctl.data.module import DataModule
@@ -111,10 +112,9 @@ def _configure(train: schema.Train, plan: Plan) -> Configure:
     """The optimizer and its schedule, once the parameters are on their device."""
 
     def configure(parameters: Iterator[nn.Parameter]) -> OptimizerLRScheduler:
-        precision = plan.device.precision
-        clipped = train.trainer.clip is not None and not pace.fits(train, plan)
-        # Lightning refuses to clip in mixed precision where one kernel makes the step
-        fused = precision != "16-mixed" and not (clipped and precision == "bf16-mixed")
+        device, clip = plan.device, train.trainer.clip is not None
+        how = update.loop(train.optimizer, device.precision, device.accelerator, clip=clip)
+        fused = how == "fused"
         optimizer = optimizers.build(train.optimizer, parameters, plan.lr, fused=fused)
         # Lightning takes typed dicts here; its own annotation names the resolved class only
         return [optimizer], schedules.build(train.schedule, optimizer, plan)  # pyright: ignore[reportReturnType]

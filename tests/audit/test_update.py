@@ -160,6 +160,12 @@ def test_a_counter_on_a_gpu_takes_a_block_or_lives_elsewhere() -> None:
     assert update.state(sgd(momentum=0.9), [512, 1024], counter=512) == 1536
 
 
+def test_clipping_in_mixed_precision_needs_gradients_before_the_step() -> None:
+    assert update.loop(adam(), "bf16-mixed", "cpu", clip=True) == "single"
+    assert update.loop(adam(), "bf16-mixed", "gpu", clip=True) == "foreach"
+    assert update.loop(adam(), "32-true", "cpu", clip=True) == "fused"
+
+
 @pytest.mark.parametrize(
     ("rule", "precision", "accelerator", "how"),
     [
