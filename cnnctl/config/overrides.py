@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_NEEDS_QUOTES = re.compile(r"""[=~# !&;<>^`()'"\[\]]|[^\x00-\x7f]""")
+_NEEDS_QUOTES = re.compile(r"""[=~# !&;<>^`()'"\[\]]|(?<!\$)\{|[^\x00-\x7f]""")
 _BEFORE_QUOTE = re.compile(r"(\\*)('|\Z)")
 _FUNCTIONS = "int|str|bool|float|choice|range|interval|tag|sort|shuffle|glob"  # of the grammar
 _KEEPS = re.compile(rf"""['"\[{{(]|\$\{{|(?:{_FUNCTIONS})\(""")
@@ -18,8 +18,9 @@ def key_of(override: str) -> str:
 def quoted(override: str) -> str:
     """The override with its value quoted where Hydra could not parse it bare.
 
-    Hydra's grammar has no unquoted `=`, `~`, `#`, `(` or `é` inside a value, but Lightning's own
-    checkpoint names (`epoch=9-step=3910.ckpt`) and home folders (`~/images`) hold them.
+    Hydra's grammar has no unquoted `=`, `~`, `#`, `(`, `{` or `é` inside a value, but Lightning's
+    own checkpoint names (`epoch=9-step=3910.ckpt`), home folders (`~/images`) and patterns of
+    shards (`a-{000..127}.tar`) hold them.
     A value with a space is quoted too, since a shell has already taken the user's quotes.
     Inside Hydra's quotes a backslash is escaped before a quote only.
     """

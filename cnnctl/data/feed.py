@@ -70,7 +70,9 @@ def _served(
     """Images without the broken ones, how they are read, and the broken ones with reasons."""
     data = wanted.data
     form = Form(data.size, data.channels)
-    found, why = _cached(images, form, wanted, tell, cropped=cropped)
+    found, why = None, None
+    if data.cache != "never":
+        found, why = _cached(images, form, wanted, tell, cropped=cropped)
     if data.cache == "always" and found is None and why != NOT_YET:
         raise DataError(f"data.cache=always is not possible: {why}", "data.cache=auto")
     if found is not None:
@@ -98,17 +100,18 @@ def _cached(
     images: Encoded, form: Form, wanted: Wanted, tell: Tell, *, cropped: bool
 ) -> tuple[Found | None, str | None]:
     """The cache, or why there is none."""
-    if wanted.data.cache == "never":
-        return None, None
     if cropped and not _native(images, form):
         return None, WHOLE
+    need, asked = len(images.blobs) * form.bytes, wanted.data.cache == "always"
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if need > SHARE * memory and not asked:  # told first: of a million files each is looked at
+        return None, f"{need / 1e9:.1f} GB do not fit in {memory / 1e9:.1f} GB of memory"
     images = images.at_least(form.size)  # one cache, whether or not train is cropped
     folder = cache.folder_of(images, form)
     found = cache.find(folder, images, form)
     if found is None:
-        need = len(images.blobs) * form.bytes
         try:
-            why = _too_large(need, asked=wanted.data.cache == "always")
+            why = _too_large(need, asked=asked)
             if why is not None or not wanted.build:
                 return None, why or NOT_YET
             found = cache.build(folder, images, form, lambda *done: tell("decoding", *done))
@@ -120,15 +123,12 @@ def _cached(
 
 
 def _too_large(need: int, *, asked: bool) -> str | None:
-    """Why `need` bytes are too many for a cache; None if they fit."""
+    """Why `need` bytes are too many for the disk; None if they fit."""
     there = next(path for path in (cache.place(), *cache.place().parents) if path.exists())
     free = shutil.disk_usage(there).free
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     share = 1 if asked else SHARE
     if need > share * free:
         return f"{need / 1e9:.1f} GB do not fit beside {free / 1e9:.1f} GB free in {there}"
-    if not asked and need > share * memory:
-        return f"{need / 1e9:.1f} GB do not fit in {memory / 1e9:.1f} GB of memory"
     return None
 
 

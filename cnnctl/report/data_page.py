@@ -10,7 +10,7 @@ from cnnctl.data.source import Source
 from cnnctl.errors import DataError
 from cnnctl.report import data, sheet
 from cnnctl.report.format import count
-from cnnctl.report.page import _environment
+from cnnctl.report.page import environment
 
 GROUPS = 12  # of each kind of finding
 IMAGES = 6  # of a group, and of a class on the contact sheet
@@ -20,7 +20,7 @@ TILE = 96  # pixels
 
 def html(document: dict[str, Any], source: Source, name: str) -> str:
     """The page; its pictures are read again, and what cannot be read has none."""
-    made = _environment()
+    made = environment()
     channels = document["channels"]
     facts = [(fact, *told.partition(" · ")[::2]) for fact, told in data.facts(document)]
     return made.get_template("data.html").render(

@@ -39,7 +39,7 @@ def html(nets: Sequence[dict[str, Any]]) -> str:
     """A page with a section for each net; several are compared in a table above them."""
     names = [net["name"] for net in nets]
     title = names[0] if len(nets) == 1 else f"{len(nets)} nets compared"
-    made = _environment()
+    made = environment()
     return made.get_template("page.html").render(
         title=title, version=__version__, nets=[_view(net) for net in nets],
         compared=list(_compared(nets)) if len(nets) > 1 else [],
@@ -50,7 +50,7 @@ def html(nets: Sequence[dict[str, Any]]) -> str:
 
 def svg(net: dict[str, Any]) -> str:
     """The drawing alone, as a file."""
-    made = _environment()
+    made = environment()
     drawn = made.get_template("drawing.svg").render(
         drawing=draw(net, titled=True),
         title=_title(net),
@@ -59,7 +59,8 @@ def svg(net: dict[str, Any]) -> str:
     return drawn + "\n"
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates of this folder; a name that is not given is an error, not a gap."""
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
     return Environment(

@@ -13,6 +13,7 @@ import pytest
 from cnnctl.commands import conv
 from cnnctl.commands.completion import candidates
 from cnnctl.config import audit, paths
+from cnnctl.config.images import DATA
 
 DENSE = ["densenet121", "densenet161", "densenet169", "densenet201", "densenet_bc100_12"]
 CONV = [
@@ -37,7 +38,7 @@ CONV = [
         (["audit"], "mod", ["model="]),
         (["audit"], "sch", []),
         (["audit"], "model=vgg_a", ["model=vgg_a", "model=vgg_a_lrn"]),
-        (["audit", "vgg16"], "data=", ["data=digits", "data=folder"]),
+        (["audit", "vgg16"], "data=", [f"data={name}" for name in sorted(DATA)]),
         (["audit"], "optimizer=a", ["optimizer=adam", "optimizer=adamw"]),
         (["audit"], "memory=s", ["memory=saved", "memory=slides"]),
         (["audit"], "detail=", ["detail=all", "detail=blocks", "detail=layers"]),

@@ -35,6 +35,7 @@ def test_the_key_of_an_override(override, key) -> None:
         ("data.root=C:\\my images", "data.root='C:\\my images'"),
         ("data.root=my images\\", "data.root='my images\\\\'"),
         ("data.root=/home/jürg", "data.root='/home/jürg'"),
+        ("data.root=a-{000..127}.tar", "data.root='a-{000..127}.tar'"),
         ("data.root=R&D!", "data.root='R&D!'"),
         ("+note=a b", "+note='a b'"),
     ],
@@ -47,9 +48,9 @@ def test_what_hydra_cannot_read_bare_is_quoted(override, text) -> None:
     "override",
     [
         "seed=1", "model=lenet5,mlp", "data.mean=[0.5, 0.5]", "trainer={max_epochs: 3}",
-        "outputs='a b'", 'outputs="a=b"', "outputs=${oc.env:HOME} x", "seed=range(1, 3)",
-        "seed=choice(1, 2)", "~model", "seed=", "data.root=/a/b-c.d_e", "data.root=C:\\x",
-        "(a b)", "optimizer.lr=1e-3", "seed=(1, 2)",
+        "outputs='a b'", 'outputs="a=b"', "outputs=${oc.env:HOME} x", "outputs=a${seed}",
+        "seed=range(1, 3)", "seed=choice(1, 2)", "~model", "seed=", "data.root=/a/b-c.d_e",
+        "data.root=C:\\x", "(a b)", "optimizer.lr=1e-3", "seed=(1, 2)",
     ],
 )  # fmt: skip
 def test_the_rest_stays_as_it_is(override) -> None:

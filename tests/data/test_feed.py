@@ -135,8 +135,9 @@ def test_a_cache_is_never_stale(tmp_path, change) -> None:
 def test_a_dry_run_decodes_and_writes_nothing() -> None:
     found = source(encoded(mixed(20)), train=14)
     made = settled(found, colour(), build=False)
-    assert made.feeds["val"].kind == "decode"
-    assert made.feeds["val"].why == f"to be decoded once, {20 * 3 * SIZE**2} bytes"
+    told = made.feeds["val"]
+    assert (told.kind, told.bytes, told.file) == ("map", 6 * 3 * SIZE**2, None)
+    assert told.why == "it will be made before training"
     assert sum(blobs(found).reads) == 0
     assert not cache.place().exists()
     assert settled(found, colour("data.cache=always"), build=False).feeds["val"].why
