@@ -134,7 +134,7 @@ class Classify(pl.LightningModule):
         """What Lightning does in the same order when it makes the steps itself."""
         loss = self._measure("train", batch)[0]
         optimizer.zero_grad()
-        self.manual_backward(loss)
+        loss.backward()  # Lightning's manual_backward adds hooks, and a loss scaler for 16-mixed
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.parameters(), self.clip)
         optimizer.step()

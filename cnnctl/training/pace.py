@@ -13,6 +13,7 @@ from cnnctl.plan import Plan
 
 SPAN = 0.05  # seconds that a list of batches may take: the bar moves ten times a second
 MOST = 32  # batches
+LARGEST = 2**26  # bytes of images: a GPU's steps seem short, because nobody waits for them
 
 
 def fits(train: schema.Train, plan: Plan) -> bool:
@@ -50,4 +51,5 @@ class Pace(pl.Callback):
         """What is asked of the loader from now on; the results do not depend on it."""
         if not pl_module.automatic_optimization:
             step = (time.perf_counter() - self.began) / len(batch)
-            self.module.chunk(max(1, min(MOST, int(SPAN / step))))
+            fit = LARGEST // max(1, batch[0][0].nbytes)
+            self.module.chunk(max(1, min(MOST, fit, int(SPAN / step))))

@@ -93,6 +93,13 @@ def test_a_cache_leaves_room_on_the_disk_and_in_memory(
     assert (about.why or "").startswith(why or "")
 
 
+def test_files_are_not_looked_at_for_a_cache_that_cannot_be(monkeypatch) -> None:
+    monkeypatch.setattr(feed.os, "sysconf", {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 1}.get)
+    found = source(encoded(mixed(20)), train=14)
+    monkeypatch.setattr(type(found.splits["train"].blobs), "stamp", None)
+    assert settled(found, colour("data.verify=false")).feeds["train"].kind == "decode"
+
+
 def test_always_and_random_crops_of_large_images_exclude_each_other() -> None:
     train = colour("augment=resized_crop", "data.cache=always")
     with pytest.raises(DataError) as caught:

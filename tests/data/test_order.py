@@ -74,10 +74,19 @@ def test_measuring_takes_every_image_once_and_in_order(images, world) -> None:
 def test_weights_are_drawn_in_proportion() -> None:
     weights = np.array([1.0, 2.0, 0.0, 5.0])
     order = Order(4, 0, weights=weights)
-    found = np.concatenate([order.of(epoch) for epoch in range(5000)])
+    found = np.concatenate([order.of(epoch) for epoch in range(5000)]) % 4
     shares = np.bincount(found, minlength=4) / len(found)
     assert shares == pytest.approx(weights / 8, abs=0.015)
     assert shares[2] == 0
+
+
+def test_an_image_that_is_drawn_again_has_a_number_of_its_own() -> None:
+    weights = np.array([1.0, 1.0, 98.0])
+    order = np.concatenate([Order(3, 0, weights=weights).of(epoch) for epoch in range(50)])
+    epochs = order.reshape(50, 3)
+    assert all(len(set(epoch)) == 3 for epoch in epochs.tolist())
+    assert set(order[order % 3 == 2]) == {2, 5, 8}
+    assert (np.sort(epochs, 1)[(epochs % 3 == 2).all(1)] == [2, 5, 8]).all()
 
 
 def test_weights_are_shared_by_several_processes() -> None:
