@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -103,6 +104,13 @@ class Classify(pl.LightningModule):
         self.confusion = torch.zeros(classes, classes, dtype=torch.int64)
         self.calibration = MulticlassCalibrationError(classes, n_bins=BINS)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As any module; the names of hooks without a look for parameters, forty times a step."""
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, classes)."""
         return self.net(images)
@@ -134,7 +142,10 @@ class Classify(pl.LightningModule):
         """What Lightning does in the same order when it makes the steps itself."""
         loss = self._measure("train", batch)[0]
         optimizer.zero_grad()
-        loss.backward()  # Lightning's manual_backward adds hooks, and a loss scaler for 16-mixed
+        if self.trainer.world_size > 1:
+            self.manual_backward(loss)  # which readies the gradients' exchange for each of them
+        else:
+            loss.backward()
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.parameters(), self.clip)
         optimizer.step()
@@ -157,7 +168,13 @@ class Classify(pl.LightningModule):
         self.tallies["train"] = Tally(self.device)
 
     def on_validation_epoch_start(self) -> None:
-        """Start counting."""
+        """Start counting; all processes measure the net that the first one will save.
+
+        Its running statistics of batches are its own, as those of any other process are.
+        """
+        if self.trainer.world_size > 1:
+            for value in self.net.buffers():
+                torch.distributed.broadcast(value, 0)
         self.tallies["val"] = Tally(self.device)
 
     def on_test_epoch_start(self) -> None:

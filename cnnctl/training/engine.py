@@ -19,7 +19,7 @@ def build(device: Device, **options: Any) -> pl.Trainer:
     """A Trainer without its own bar, summary, checkpoints and sanity check."""
     if device.accelerator == "cpu":
         os.environ.pop(ASKS, None)
-    return pl.Trainer(
+    trainer = pl.Trainer(
         accelerator=device.accelerator,
         devices=device.devices if isinstance(device.devices, int) else list(device.devices),
         num_nodes=device.num_nodes,
@@ -34,3 +34,9 @@ def build(device: Device, **options: Any) -> pl.Trainer:
         plugins=[AtomicIO()],
         **options,
     )
+    if device.world > 1:
+        # Before every batch Lightning would tell all processes whether one has got SIGTERM, and
+        # wait for the device: a third of a small step. Whoever started them stops them all.
+        loop: Any = trainer.fit_loop.epoch_loop
+        loop._broadcast_sigterm_tensor = lambda: None  # noqa: SLF001 - there is no switch
+    return trainer

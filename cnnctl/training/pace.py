@@ -19,20 +19,28 @@ LARGEST = 2**26  # bytes of images: a GPU's steps seem short, because nobody wai
 def fits(train: schema.Train, plan: Plan) -> bool:
     """Whether steps may be made by the task, several for one call of Lightning's.
 
-    Several devices need a call for every backward pass, and so does what Lightning itself does
-    between batches: accumulating, scaling the loss, watching a figure for the schedule.
+    Not where Lightning itself has something to do between batches: accumulating, scaling the
+    loss, watching a figure for the schedule.
     """
-    alone = plan.device.world == 1 and train.trainer.accumulate == 1
     watched = isinstance(train.schedule, schema.Plateau)
-    return alone and plan.device.precision != "16-mixed" and not watched
+    return train.trainer.accumulate == 1 and plan.device.precision != "16-mixed" and not watched
 
 
 class Pace(pl.Callback):
-    """Sets how many batches come at a time from how long the last ones took."""
+    """Sets how many batches come at a time from how long the last ones took.
+
+    Several processes have to take as many at a time: they ask the first one before each epoch.
+    """
 
     def __init__(self, module: DataModule) -> None:
         self.module = module
         self.began = 0.0
+        self.wanted = 1
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Agree with the other processes."""
+        if trainer.world_size > 1:
+            self.module.chunk(trainer.strategy.broadcast(self.wanted))
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -49,7 +57,8 @@ class Pace(pl.Callback):
         batch_idx: int,
     ) -> None:
         """What is asked of the loader from now on; the results do not depend on it."""
-        if not pl_module.automatic_optimization:
-            step = (time.perf_counter() - self.began) / len(batch)
-            fit = LARGEST // max(1, batch[0][0].nbytes)
-            self.module.chunk(max(1, min(MOST, fit, int(SPAN / step))))
+        step = (time.perf_counter() - self.began) / len(batch)
+        fit = LARGEST // max(1, batch[0][0].nbytes)
+        self.wanted = max(1, min(MOST, fit, int(SPAN / step)))
+        if trainer.world_size == 1:
+            self.module.chunk(self.wanted)

@@ -63,7 +63,14 @@ def start(run: Path, device: Device) -> None:
 
     Raises CnnctlError if one failed (it has said why), KeyboardInterrupt if interrupted.
     """
-    command = [sys.executable, "-m", "cnnctl", "_rank", str(run)]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "cnnctl",
+        "_rank",
+        str(run),
+    ]  # -P: not the user's modules
     port = str(_free_port())
     threads = max(1, (os.cpu_count() or 1) // device.local)  # more than cores is far slower
     quiet = {"TORCH_CPP_LOG_LEVEL": "ERROR"}  # each would warn that it measures its memory

@@ -62,7 +62,7 @@ def fit(job: Job, run: Path, callbacks: list[pl.Callback]) -> dict[str, Any]:
         trainer = engine.build(
             plan.device,
             max_epochs=plan.epochs, max_steps=plan.steps, logger=targets,
-            callbacks=[record, memory, checkpoints, Pace(module), *callbacks],
+            callbacks=[record, memory, checkpoints, *([Pace(module)] * several), *callbacks],
             gradient_clip_val=None if several else clip,
             accumulate_grad_batches=train.trainer.accumulate,
         )  # fmt: skip
