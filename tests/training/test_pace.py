@@ -131,9 +131,8 @@ def test_what_lightning_does_between_batches_is_left_to_it(prepare) -> None:
     job = prepare(*MLP)
     assert pace.fits(job.train, job.plan)
     assert pace.fits(job.train, changed(job, precision="bf16-mixed"))
-    several = [{"devices": 2}, {"devices": (0, 3)}, {"num_nodes": 2}]
-    for device in (*several, {"precision": "16-mixed"}):
-        assert not pace.fits(job.train, changed(job, **device))
+    assert pace.fits(job.train, changed(job, devices=2))
+    assert not pace.fits(job.train, changed(job, precision="16-mixed"))
     for more in ("trainer.accumulate=2", "schedule=plateau"):
         other = prepare(*MLP, more)
         assert not pace.fits(other.train, other.plan)
@@ -149,19 +148,35 @@ def test_their_batches_come_one_by_one(prepare, worked, overrides) -> None:
     ("batches", "seconds", "chunk"),
     [(1, 10, 1), (1, 0.05, 1), (1, 0.024, 2), (2, 0.01, 10), (4, 0.002, 32), (1, 1e-6, 32)],
 )
-@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize("world", [1, 2])
 def test_as_many_come_at_once_as_fill_a_moment(
-    prepare, monkeypatch, batches, seconds, chunk, own
+    prepare, monkeypatch, batches, seconds, chunk, world
 ) -> None:
     job = prepare(*MLP)
     module = DataModule(job.source, job.train, chunked=True)
     module.train_dataloader()
     module.chunk(5)
     monkeypatch.setattr(pace.time, "perf_counter", iter([3.0, 3.0 + seconds]).__next__)
-    callback, task = Pace(module), SimpleNamespace(automatic_optimization=not own)
-    callback.on_train_batch_start(None, task, [None] * batches, 0)
-    callback.on_train_batch_end(None, task, None, [None] * batches, 0)
-    assert module.batches.chunk == (chunk if own else 5)
+    first = SimpleNamespace(broadcast=lambda value: value + 100)  # what the first process wants
+    callback, trainer = Pace(module), SimpleNamespace(world_size=world, strategy=first)
+    given = [(torch.zeros(64, 1, 32, 32), None)] * batches
+    callback.on_train_batch_start(trainer, None, given, 0)
+    callback.on_train_batch_end(trainer, None, None, given, 0)
+    assert module.batches.chunk == (chunk if world == 1 else 5)
+    callback.on_train_epoch_start(trainer, None)
+    assert module.batches.chunk == (chunk if world == 1 else chunk + 100)
+
+
+def test_large_images_come_one_batch_at_a_time(prepare, monkeypatch) -> None:
+    job = prepare(*MLP)
+    module = DataModule(job.source, job.train, chunked=True)
+    module.train_dataloader()
+    monkeypatch.setattr(pace.time, "perf_counter", iter([3.0, 3.000001]).__next__)
+    callback, trainer = Pace(module), SimpleNamespace(world_size=1)
+    given = [(torch.empty(256, 3, 224, 224, device="meta"), None)]
+    callback.on_train_batch_start(trainer, None, given, 0)
+    callback.on_train_batch_end(trainer, None, None, given, 0)
+    assert module.batches.chunk == 1
 
 
 @pytest.mark.slow
