@@ -91,7 +91,7 @@ def test_a_real_shell_completes_verbs_groups_options_keys_and_files(terminal: Sc
 @pytest.mark.parametrize(
     ("before", "current", "found"),
     [
-        ([], "", ["audit", "completion", "conv", "evaluate", "list", "show", "train"]),
+        ([], "", ["audit", "completion", "conv", "data", "evaluate", "list", "show", "train"]),
         ([], "tr", ["train"]),
         (["trian"], "", []),
         (["train"], "--d", ["--debug", "--dry-run"]),
@@ -180,7 +180,7 @@ def test_keys_are_completed_where_no_cache_can_be_kept(monkeypatch: pytest.Monke
     [
         ("cnnctl tr", ["train"]),
         ("cnnctl  train   --dry", ["--dry-run"]),
-        ("cnnctl", ["audit", "completion", "conv", "evaluate", "list", "show", "train"]),
+        ("cnnctl", ["audit", "completion", "conv", "data", "evaluate", "list", "show", "train"]),
     ],
 )
 def test_the_scripts_get_one_candidate_a_line(
