@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 from torchvision.transforms.v2 import functional
 
@@ -63,8 +64,9 @@ class Window:
 
     def __call__(self, image: Tensor, draws: Tensor) -> Tensor:
         """As `View` says."""
-        box = self.box(image.shape[-2], image.shape[-1], draws)
-        return functional.resized_crop(image, *box, [self.size, self.size], antialias=True)
+        top, left, tall, wide = self.box(image.shape[-2], image.shape[-1], draws)
+        part = image[:, top : top + tall, left : left + wide]
+        return interpolate(part[None], (self.size, self.size), mode="bilinear", antialias=True)[0]
 
     def box(self, height: int, width: int, draws: Tensor) -> tuple[int, int, int, int]:
         """Top, left, height and width of the crop: the first of ten tries that fits."""
