@@ -7,6 +7,7 @@ Exit codes: 0 ok, 1 failed, 2 usage or configuration, 130 interrupted.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -21,11 +22,15 @@ if TYPE_CHECKING:
     from typing import Any
 
 RANK = "_rank"  # for the product itself: one process of a run of several
+# made before Python looks for garbage; usually 700, at which a tenth of importing torch is looking
+OBJECTS = 50_000
 SEE_HELP = "see: cnnctl --help"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code."""
+    if argv is None:  # a program of its own, not a call from another
+        gc.set_threshold(OBJECTS)
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["__complete"]:
         return importlib.import_module("cnnctl.commands.completion").complete()
