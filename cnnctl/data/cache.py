@@ -150,7 +150,7 @@ def _fill(folder: Path, images: Encoded, form: Form, tell: Tell) -> None:
     whole = Encoded(images.blobs, np.zeros(count, np.int64), form.channels, least=images.least)
     broken: dict[int, str] = {}
     done, resized = 0, 0
-    with (folder / PIXELS).open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with (folder / PIXELS).open("wb") as file, ThreadPoolExecutor(whole.threads()) as pool:
         if hasattr(os, "posix_fallocate"):  # macOS lacks it, and learns later that a disk is full
             os.posix_fallocate(file.fileno(), 0, count * form.bytes)
         step = max(1, min(PART, LARGEST // form.bytes))

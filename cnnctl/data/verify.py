@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -59,7 +58,7 @@ def _decoded(images: Encoded, tell: Tell) -> dict[int, str]:
                 faults[int(images.indices[index])] = wrong.message
         return faults
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding leaves Python's lock
+    with ThreadPoolExecutor(images.threads()) as pool:  # decoding leaves Python's lock
         for faults in pool.map(part, range(0, count, PART)):
             found |= faults
             done = min(done + PART, count)
