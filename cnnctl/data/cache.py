@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cnnctl.data import parts
 from cnnctl.data.places import cache_dir
 from cnnctl.data.reading import Whole
 from cnnctl.data.source import Encoded
@@ -150,7 +150,7 @@ def _fill(folder: Path, images: Encoded, form: Form, tell: Tell) -> None:
     whole = Encoded(images.blobs, np.zeros(count, np.int64), form.channels, least=images.least)
     broken: dict[int, str] = {}
     done, resized = 0, 0
-    with (folder / PIXELS).open("wb") as file, ThreadPoolExecutor(whole.threads()) as pool:
+    with (folder / PIXELS).open("wb") as file:
         if hasattr(os, "posix_fallocate"):  # macOS lacks it, and learns later that a disk is full
             os.posix_fallocate(file.fileno(), 0, count * form.bytes)
         step = max(1, min(PART, LARGEST // form.bytes))
@@ -161,7 +161,7 @@ def _fill(folder: Path, images: Encoded, form: Form, tell: Tell) -> None:
             _write(file.fileno(), pixels, start * form.bytes)
             return len(numbers), faults, others  # not the pixels: they would wait for the slowest
 
-        for read, faults, others in pool.map(part, range(0, count, step)):
+        for read, faults, others in parts.run(part, range(0, count, step)):
             broken |= faults
             resized += others
             done += read

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
@@ -12,10 +10,6 @@ import torch
 from torch import Tensor
 
 from cnnctl.data import decode
-from cnnctl.errors import DataError
-
-SAMPLE = 16  # files that stand for all
-SMALL = 16_000  # bytes
 
 
 class Images(Protocol):
@@ -137,18 +131,6 @@ class Encoded:
     def name(self, index: int) -> str:
         """The file's path."""
         return self.blobs.name(int(self.indices[index]))
-
-    def threads(self) -> int:
-        """How many decode fastest: one, where files are small.
-
-        Decoding leaves Python's lock, and to get it back takes longer than a small file does.
-        """
-        sizes = []
-        for place in self.indices[:: max(1, len(self.indices) // SAMPLE)].tolist():
-            with contextlib.suppress(DataError):  # told when it is wanted
-                sizes.append(len(self.blobs[place]))
-        small = sum(sizes) < SMALL * len(sizes)
-        return 1 if small else os.cpu_count() or 1
 
     def at_least(self, least: int) -> Encoded:
         """The same images; large ones may be decoded at a part of their size."""

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import NamedTuple
@@ -21,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from cnnctl.data import decode
+from cnnctl.data import decode, parts
 from cnnctl.data.duplicates import COLUMNS, ROWS
 from cnnctl.data.reading import Whole
 from cnnctl.data.source import Encoded, Images
@@ -102,11 +100,10 @@ def survey(images: Images, size: int, tell: Tell) -> Survey:
     def part(start: int) -> Survey:
         return _looked_at(images, range(start, min(start + PART, count)), size)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding leaves Python's lock
-        for made in pool.map(part, range(0, count, PART)):
-            _add(found, made, done)
-            done += len(made.pixels)
-            tell(done, count)
+    for made in parts.run(part, range(0, count, PART)):
+        _add(found, made, done)
+        done += len(made.pixels)
+        tell(done, count)
     return found
 
 

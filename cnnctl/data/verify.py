@@ -6,9 +6,9 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from cnnctl.data import parts
 from cnnctl.data.places import cache_dir, write
 from cnnctl.data.source import Encoded
 from cnnctl.errors import DataError
@@ -58,9 +58,8 @@ def _decoded(images: Encoded, tell: Tell) -> dict[int, str]:
                 faults[int(images.indices[index])] = wrong.message
         return faults
 
-    with ThreadPoolExecutor(images.threads()) as pool:  # decoding leaves Python's lock
-        for faults in pool.map(part, range(0, count, PART)):
-            found |= faults
-            done = min(done + PART, count)
-            tell(done, count)
+    for faults in parts.run(part, range(0, count, PART)):
+        found |= faults
+        done = min(done + PART, count)
+        tell(done, count)
     return found

@@ -105,9 +105,3 @@ def test_a_feed_says_where_the_pixels_are() -> None:
     assert (feed.bytes, feed.file) == (0, None)
     with pytest.raises(AttributeError):
         feed.workers = 2
-
-
-@pytest.mark.parametrize(("size", "threads"), [(100, 1), (15_999, 1), (16_000, 4), (10**5, 4)])
-def test_small_files_are_decoded_by_one_thread(monkeypatch, size, threads) -> None:
-    monkeypatch.setattr("cnnctl.data.source.os.cpu_count", lambda: 4)
-    assert encoded([b"x" * size] * 3, missing=[1]).threads() == threads
