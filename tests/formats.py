@@ -15,7 +15,10 @@ from cnnctl import data, runs
 from cnnctl.config import paths
 from cnnctl.config.images import DATA, Data
 from cnnctl.config.read import read
+from cnnctl.data import fetch
+from cnnctl.data.catalog import Found
 from cnnctl.data.source import Images, Source
+from cnnctl.errors import DataError
 
 Content = list[tuple[bytes, tuple[int, ...], int]]  # of each image: pixels, shape, label
 
@@ -75,3 +78,16 @@ def expected(*splits: Split) -> Content:
     return sorted(
         (pixels.tobytes(), pixels.shape, label) for split in splits for pixels, label in split
     )
+
+
+def got(name: str, root: Path, *, download: bool = False, **changes: object) -> dict[str, Found]:
+    wanted = section(name, root=str(root), download=download, **changes)
+    return fetch.fetch(wanted)  # pyright: ignore[reportArgumentType]
+
+
+def refusal(name: str, root: Path, *, download: bool = False) -> str:
+    with pytest.raises(DataError) as caught:
+        got(name, root, download=download)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text

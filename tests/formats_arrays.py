@@ -27,7 +27,7 @@ def idx(file: Path, values: np.ndarray, *, packed: bool = False) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     data = head + values.tobytes()
     file.with_name(f"{file.name}.gz" if packed else file.name).write_bytes(
-        gzip.compress(data) if packed else data
+        gzip.compress(data, mtime=0) if packed else data
     )
 
 

@@ -97,12 +97,11 @@ def _writable(flag: str, file: Path) -> None:
 
 def _write(file: Path, content: bytes) -> None:
     """Whole or not at all."""
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    from cnnctl.data import places
+
     try:
-        beside.write_bytes(content)
-        beside.replace(file)
+        places.write(file, content)
     except OSError as wrong:
-        beside.unlink(missing_ok=True)
         raise UsageError(f"cannot write {file}: {wrong.strerror}") from wrong
 
 

@@ -5,8 +5,6 @@ Nothing is unpacked: each member is read from its place, and no path in it can l
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 import struct
 import tarfile
@@ -20,6 +18,7 @@ import numpy as np
 
 from cnnctl.config.near import did_you_mean
 from cnnctl.data.files import Names
+from cnnctl.data.inside import Places, unreadable
 from cnnctl.data.listing import LAYOUT, SPLITS, SUFFIXES
 from cnnctl.data.source import Blobs, Part
 from cnnctl.errors import DataError
@@ -36,46 +35,6 @@ class Member(NamedTuple):
     archive: int
     offset: int
     size: int
-
-
-class Places:
-    """Images at known places of some files.
-
-    `table` has a row of numbers for each, int64 (N, K): first the file's, last the image's in
-    that file. Arrays, as a million Python objects would be copied into every loader process.
-    """
-
-    def __init__(self, files: Sequence[str | Path], table: Sequence[Sequence[int]]) -> None:
-        self.files = [str(file) for file in files]
-        self.table = np.array(table, np.int64)
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    def __getitem__(self, index: int, /) -> bytes:
-        file, *place = self.table[index].tolist()
-        try:
-            return self._read(self.files[file], *place)
-        except (OSError, ValueError, zlib.error) as wrong:
-            raise DataError(f"cannot read image {self.name(index)}: {reason(wrong)}") from wrong
-
-    def _read(self, file: str, *place: int) -> bytes:
-        raise NotImplementedError
-
-    def name(self, index: int) -> str:
-        """The file, and the number or the name that the image has in it."""
-        return f"{self.files[self.table[index, 0]]}/{self.table[index, -1]}"
-
-    def stamp(self) -> str:
-        """SHA-256 over path, size and time of the last change of the files, and the places."""
-        digest = hashlib.sha256(self.table.tobytes())
-        for file in (self.files[number] for number in np.unique(self.table[:, 0])):
-            try:
-                found = Path(file).stat()
-            except OSError as wrong:
-                raise unreadable(Path(file), wrong) from wrong
-            digest.update(os.fsencode(f"{file}\0{found.st_size}\0{found.st_mtime_ns}\n"))
-        return digest.hexdigest()
 
 
 class Members(Places):
@@ -161,12 +120,6 @@ def _in_order(names: Iterable[str]) -> list[str]:
     return sorted(ordered, key=float) if all(map(NUMBER.fullmatch, ordered)) else ordered
 
 
-def reason(wrong: Exception) -> str:
-    """Why something could not be read, in one line."""
-    text = getattr(wrong, "strerror", None) or str(wrong).strip() or type(wrong).__name__
-    return text.splitlines()[0]
-
-
 def tar_members(path: Path, archive: int = 0) -> Iterator[Member]:
     """The files in a plain tar archive, in its order.
 
@@ -208,13 +161,6 @@ def _entries(path: Path) -> Iterator[tuple[str, int, int, int, int, int, int]]:
             raise DataError(text, "make it again, stored or deflated")
         sizes = (one.compress_size, one.file_size)
         yield one.filename, 0, one.header_offset, *sizes, one.CRC, one.compress_type
-
-
-def unreadable(path: Path, wrong: Exception) -> DataError:
-    """The error for a file that is not there, or not what it should be."""
-    if isinstance(wrong, OSError) and wrong.strerror:
-        return DataError(f"cannot read {path}: {wrong.strerror}")
-    return DataError(f"{path} is damaged: {reason(wrong)}", "make or download it again")
 
 
 def _exactly(file: BinaryIO, offset: int, size: int) -> bytes:

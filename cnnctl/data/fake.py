@@ -34,6 +34,6 @@ def load(data: Data) -> Source:
     start = 0
     for name, indices in parts.items():  # a run of images each: picking them would copy them
         end = start + len(indices)
-        splits[name] = Stored(pixels[start:end], labels[indices])
+        splits[name] = Stored(pixels[start:end], labels[indices], indices)
         start = end
     return Source(classes, splits, drawn=("val", "test"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 
@@ -19,13 +18,14 @@ def cache_dir() -> Path:
 def write(file: Path, data: bytes) -> None:
     """Write a file whole or not at all. Raises OSError."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    number, beside = tempfile.mkstemp(prefix=".", dir=file.parent)
+    # not by tempfile, whose files nobody else may read: a cache may be shared
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        with os.fdopen(number, "wb") as stream:
+        with beside.open("wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        Path(beside).replace(file)
+        beside.replace(file)
     except OSError:
-        Path(beside).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise

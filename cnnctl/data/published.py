@@ -81,7 +81,7 @@ def _images(found: Found, chosen: np.ndarray | None, data: Published) -> Images:
     if isinstance(found.images, Tensor):
         stored = Stored(found.images, found.labels)
         stored = stored if chosen is None else stored.pick(chosen)
-        return Stored(_in_channels(stored.pixels, data.channels), stored.labels)
+        return Stored(_in_channels(stored.pixels, data.channels), stored.labels, stored.numbers)
     root = Path(data.root).expanduser()
     names = Names.from_list([path.removeprefix(f"{root}{os.sep}") for path in found.images])
     whole = Encoded(Files(root, names), found.labels, data.channels)

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnnctl.data.archives import Member, Members, assemble, tar_members, unreadable
+from cnnctl.data.archives import Member, Members, assemble, tar_members
+from cnnctl.data.inside import unreadable
 from cnnctl.data.listing import SPLITS, SUFFIXES
 from cnnctl.data.source import Part
 from cnnctl.errors import DataError

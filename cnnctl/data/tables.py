@@ -10,8 +10,9 @@ from csv import Error, reader
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cnnctl.data.archives import Places, assemble, reason, unreadable
+from cnnctl.data.archives import assemble
 from cnnctl.data.files import Files, Names
+from cnnctl.data.inside import Places, reason, stamp, unreadable
 from cnnctl.data.listing import SPLITS, SUFFIXES
 from cnnctl.data.shards import in_splits
 from cnnctl.data.source import Part
@@ -207,9 +208,9 @@ class Saved(Places):
         return _bytes(self.splits[file][place[0]].column(0)[0].as_py())
 
     def stamp(self) -> str:
-        """As for other places, of the files that are mapped."""
+        """As for other places, of all files that are mapped."""
         files = [file["filename"] for data in self.splits.values() for file in data.cache_files]
-        return Places(files, self.table.tolist()).stamp()
+        return stamp(files, self.table)
 
 
 def hugging_face(root: str) -> dict[str, Part]:

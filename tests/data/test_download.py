@@ -5,45 +5,17 @@ import gc
 import hashlib
 import http.server
 import threading
-import urllib.error
-import urllib.request
 import warnings
-from pathlib import Path
 
-import formats
 import formats_arrays
 import pytest
+from formats import got, refusal
 from torchvision import datasets
-
-from cnnctl.data import fetch
-from cnnctl.data.catalog import Found
-from cnnctl.errors import DataError
 
 FILES = ("train-images", "train-labels", "t10k-images", "t10k-labels")
 urllib_leaves_sockets_open = pytest.mark.filterwarnings(  # of answers like 404, until collected
     "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
 )
-
-
-def got(name: str, root: Path, *, download: bool = False) -> dict[str, Found]:
-    section = formats.section(name, root=str(root), download=download)
-    return fetch.fetch(section)  # pyright: ignore[reportArgumentType]
-
-
-def refusal(name: str, root: Path, *, download: bool = False) -> str:
-    with pytest.raises(DataError) as caught:
-        got(name, root, download=download)
-    text = str(caught.value)
-    assert "\n" not in text
-    return text
-
-
-@pytest.fixture
-def offline(monkeypatch) -> None:
-    def refuse(*_args: object, **_more: object) -> None:
-        raise urllib.error.URLError(OSError(-3, "Temporary failure in name resolution"))
-
-    monkeypatch.setattr(urllib.request, "urlopen", refuse)
 
 
 @pytest.fixture

@@ -35,6 +35,14 @@ def test_images_are_noise_of_the_wanted_number_and_size() -> None:
     assert source.drawn == ("val", "test")
 
 
+def test_who_was_drawn_is_told_by_number() -> None:
+    source = load(images=40)
+    drawn = source.cut()
+    assert list(drawn) == ["val", "test"]
+    assert not set(drawn["val"]) & set(drawn["test"])
+    assert drawn["val"] != [f"image {number}" for number in range(len(drawn["val"]))]
+
+
 def test_grey_images(tmp_path) -> None:
     source = load(channels=1, mean=[0.5], std=[0.3])
     assert pixels(source, "train").shape == (160, 1, 8, 8)

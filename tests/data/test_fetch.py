@@ -1,18 +1,17 @@
 from __future__ import annotations
 
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import formats
 import formats_arrays
 import formats_files
 import pytest
+from formats import got, refusal
 from torchvision import datasets
 
 from cnnctl.data import fetch
-from cnnctl.data.catalog import SETS, Found
+from cnnctl.data.catalog import SETS
 from cnnctl.errors import DataError
 
 ELSEWHERE = "or give the folder that holds it: data.root=FOLDER"
@@ -30,27 +29,6 @@ FIRST = {
     "caltech101": "caltech101/101_ObjectCategories",
     "eurosat": "eurosat/2750",
 }
-
-
-def got(name: str, root: Path, *, download: bool = False, **changes: object) -> dict[str, Found]:
-    section = formats.section(name, root=str(root), download=download, **changes)
-    return fetch.fetch(section)  # pyright: ignore[reportArgumentType]
-
-
-def refusal(name: str, root: Path, *, download: bool = False) -> str:
-    with pytest.raises(DataError) as caught:
-        got(name, root, download=download)
-    text = str(caught.value)
-    assert "\n" not in text
-    return text
-
-
-@pytest.fixture
-def offline(monkeypatch) -> None:
-    def refuse(*_args: object, **_more: object) -> None:
-        raise urllib.error.URLError(OSError(-3, "Temporary failure in name resolution"))
-
-    monkeypatch.setattr(urllib.request, "urlopen", refuse)
 
 
 @pytest.fixture

@@ -69,3 +69,9 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_beside(tmp_path, monkeypatc
     assert file.read_bytes() == b"old"
     assert [path.name for path in tmp_path.glob("*x*")] == ["x.json"]
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_file_may_be_read_by_whom_the_mask_allows(tmp_path) -> None:
+    (tmp_path / "as usual").write_bytes(b"")
+    write(tmp_path / "x.json", b"{}")
+    assert (tmp_path / "x.json").stat().st_mode == (tmp_path / "as usual").stat().st_mode

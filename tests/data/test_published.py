@@ -47,12 +47,21 @@ def test_every_image_and_label_is_the_one_in_the_files(tiny, name) -> None:
         assert content(source.splits[part]) == expected(written[part])
 
 
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "stl10"])
+def test_images_that_were_drawn_keep_their_number_in_the_whole_set(tiny, name) -> None:
+    source = opened(name, tiny(name)[0])
+    assert source.drawn == ("val",)
+    train = source.splits["train"]
+    names = [train.name(index) for index in range(len(train.labels))] + source.cut()["val"]
+    assert sorted(names) == sorted(f"image {number}" for number in range(len(names)))
+
+
 @pytest.mark.parametrize("name", SETS)
 def test_arrays_are_stored_and_files_are_not_decoded_when_loading(tiny, name, monkeypatch) -> None:
     root, _ = tiny(name)
     monkeypatch.setattr(decode, "image", lambda *_: pytest.fail("an image was decoded"))
     for images in opened(name, root).splits.values():
-        assert images.name(0).startswith("image 0" if name in ARRAYS else f"{root}/")
+        assert images.name(0).startswith("image " if name in ARRAYS else f"{root}/")
         assert type(images) is (Stored if name in ARRAYS else Encoded)
         assert images.labels.dtype == np.int64
 
