@@ -9,7 +9,7 @@ from typing import Any
 from cnnctl import devices, nets
 from cnnctl.audit import document, step
 from cnnctl.audit.forward import forward
-from cnnctl.config import schema
+from cnnctl.config import learning, schema
 from cnnctl.data.source import Feed, Source
 from cnnctl.devices import Device
 from cnnctl.errors import ConfigError, NetError, Problem
@@ -105,7 +105,7 @@ def _last(net: Net, shape: tuple[int, int, int], setting: step.Setting) -> None:
         raise NetError(text, "another data.batch_size") from wrong
 
 
-def scaled(optimizer: schema.Optimizer, global_batch: int) -> float:
+def scaled(optimizer: learning.Optimizer, global_batch: int) -> float:
     """The learning rate for this global batch.
 
     linear: lr x batch / reference (Goyal et al. 2017, section 2.1); sqrt: its square root
@@ -117,7 +117,7 @@ def scaled(optimizer: schema.Optimizer, global_batch: int) -> float:
     )
 
 
-def _warmup(schedule: schema.Schedule, per_epoch: int, steps: int) -> int:
+def _warmup(schedule: learning.Schedule, per_epoch: int, steps: int) -> int:
     warmup = schedule.warmup.steps(per_epoch=per_epoch, total=steps)
     if warmup > steps:
         text = f"schedule.warmup={schedule.warmup} is longer than the {steps} steps of the run"

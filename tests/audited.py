@@ -11,7 +11,7 @@ from zoo import on_meta, spec
 from cnnctl.audit.budget import MOMENTUM
 from cnnctl.audit.document import Subject, audit
 from cnnctl.audit.step import Setting
-from cnnctl.config.schema import Adam
+from cnnctl.config.learning import Adam
 
 ADAM = Adam(
     name="adam", lr=0.001, weight_decay=0, scaling="none", reference_batch=256,

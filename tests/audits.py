@@ -8,9 +8,9 @@ from typing import Any
 import zoo
 
 from cnnctl.audit import conventions, document, step
-from cnnctl.config import schema
+from cnnctl.config import learning
 
-ADAM = schema.Adam(
+ADAM = learning.Adam(
     name="adam", lr=1e-3, weight_decay=0.0, scaling="none", reference_batch=256,
     betas=(0.9, 0.999), eps=1e-8,
 )  # fmt: skip

@@ -45,8 +45,9 @@ def corpus() -> list[tuple[str, str, list[Problem]]]:
 def test_the_corpus_covers_every_section(corpus) -> None:
     sections = {key.partition(".")[0] for key, _, _ in corpus}
     assert sections == {
-        "augment", "data", "hardware", "logger", "model", "optimizer", "outputs", "pretrained",
-        "progress", "recipe", "schedule", "seed", "trainer",
+        "augment", "checkpoint", "data", "hardware", "logger", "model", "on_nan", "on_oom",
+        "optimizer", "outputs", "pretrained", "progress", "recipe", "schedule", "seed", "trainer",
+        "transfer",
     }  # fmt: skip
     assert len(corpus) >= 250
 

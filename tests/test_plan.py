@@ -14,7 +14,7 @@ from cnnctl.audit.budget import MOMENTUM
 from cnnctl.audit.document import training_memory
 from cnnctl.audit.step import Setting, measure
 from cnnctl.commands import job
-from cnnctl.config import compose, schema
+from cnnctl.config import compose, learning
 from cnnctl.errors import ConfigError, NetError
 from cnnctl.plan import Plan, scaled
 
@@ -113,7 +113,7 @@ def test_a_warmup_longer_than_the_run_is_refused() -> None:
     ],
 )
 def test_the_learning_rate_grows_with_the_global_batch(scaling, batch, lr) -> None:
-    optimizer = schema.Optimizer(
+    optimizer = learning.Optimizer(
         name="sgd", lr=0.1, weight_decay=0, scaling=scaling, reference_batch=256
     )
     assert scaled(optimizer, batch) == pytest.approx(lr, rel=1e-12)

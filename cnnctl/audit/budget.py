@@ -9,7 +9,8 @@ from typing import Any
 
 from cnnctl.audit.document import Subject
 from cnnctl.audit.step import Setting, measure
-from cnnctl.config.schema import Optimizer, Precision, Sgd
+from cnnctl.config.learning import Optimizer, Sgd
+from cnnctl.config.schema import Precision
 from cnnctl.errors import NetError
 
 CONTEXT = 500_000_000  # bytes: what CUDA and its libraries take before the first tensor, assumed

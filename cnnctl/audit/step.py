@@ -19,7 +19,7 @@ from cnnctl.audit.ghost import Ghost, autocast, ghost
 from cnnctl.audit.live import Live
 from cnnctl.audit.trace import Trace, Walk
 from cnnctl.audit.workspace import none, workspace
-from cnnctl.config import schema
+from cnnctl.config import learning
 from cnnctl.config.schema import Precision
 from cnnctl.errors import NetError
 
@@ -34,7 +34,7 @@ class Setting:
     """
 
     batch_size: int
-    optimizer: schema.Optimizer
+    optimizer: learning.Optimizer
     precision: Precision = "32-true"
     accelerator: str = "cpu"
     channels_last: bool = False

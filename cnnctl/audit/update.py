@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from cnnctl.config import schema
+from cnnctl.config import learning
 
 Loop = Literal["fused", "single", "foreach"]
 FUSED = {"sgd", "adam", "adamw"}  # the rules that torch has one kernel for
@@ -32,7 +32,7 @@ class Need(NamedTuple):
 
 
 def loop(
-    optimizer: schema.Optimizer, precision: str, accelerator: str, *, clip: bool = False
+    optimizer: learning.Optimizer, precision: str, accelerator: str, *, clip: bool = False
 ) -> Loop:  # fmt: skip
     """How training makes its steps.
 
@@ -45,21 +45,21 @@ def loop(
     return "foreach" if accelerator == "gpu" else "single"
 
 
-def need(optimizer: schema.Optimizer, how: Loop) -> Need:
+def need(optimizer: learning.Optimizer, how: Loop) -> Need:
     """State and temporaries of a rule, as torch.optim writes it down."""
     one = how == "single"
     decayed = int(optimizer.weight_decay > 0 and optimizer.name != "adamw")  # gradients, copied
-    if isinstance(optimizer, schema.Sgd):
+    if isinstance(optimizer, learning.Sgd):
         momentum = int(optimizer.momentum > 0)
         ahead = int(one and momentum and optimizer.nesterov)  # foreach adds to the gradients
         return Need(momentum, 0, decayed + ahead, 0)
-    if isinstance(optimizer, schema.RmsProp):
+    if isinstance(optimizer, learning.RmsProp):
         kept = 1 + int(optimizer.momentum > 0) + int(optimizer.centered)
         return Need(kept, COUNTER, decayed + 1, int(one))
     return Need(2, COUNTER, decayed + 2 if one else 1, int(one))
 
 
-def state(optimizer: schema.Optimizer, sizes: Sequence[int], counter: int = COUNTER) -> int:
+def state(optimizer: learning.Optimizer, sizes: Sequence[int], counter: int = COUNTER) -> int:
     """Bytes that the rule keeps for parameters of these sizes in bytes.
 
     `counter` is what its step count takes on the device, if it has one.
@@ -68,7 +68,7 @@ def state(optimizer: schema.Optimizer, sizes: Sequence[int], counter: int = COUN
     return wanted.kept * sum(sizes) + (counter if wanted.counter else 0) * len(sizes)
 
 
-def temporaries(optimizer: schema.Optimizer, sizes: Sequence[int], how: Loop) -> int:
+def temporaries(optimizer: learning.Optimizer, sizes: Sequence[int], how: Loop) -> int:
     """Bytes that one step needs for a moment; sizes in bytes, in the order of the parameters."""
     if how == "fused" or not sizes:
         return 0

@@ -91,7 +91,7 @@ VERBS = {
         "list models, data, recipes, optimizers, hardware, runs, …",
         "cnnctl list WHAT",
         "WHAT is models, data, augments, recipes, optimizers, schedules, hardware,\n"
-        "loggers or runs. The options filter models.\n\n"
+        "loggers, transfers or runs. The options filter models.\n\n"
         "  cnnctl list models --family resnet --max-params 5M\n"
         "  cnnctl list runs outputs=outputs",
         takes_target=True,

@@ -11,7 +11,9 @@ from cnnctl.commands import COMMON, FLAG, SHORT, VERBS
 from cnnctl.config import audit, paths, schema
 from cnnctl.config.kinds import kind
 
-GROUPS = ("model", "data", "augment", "optimizer", "schedule", "hardware", "logger", "recipe")
+GROUPS = (
+    "model", "data", "augment", "optimizer", "schedule", "hardware", "transfer", "logger", "recipe",
+)  # fmt: skip
 PIPE_WIDTH = 120  # columns where there is no terminal to measure
 NARROWEST = 24  # columns for the text of a table at least
 MANY = 3  # names in front of the text of a key at most

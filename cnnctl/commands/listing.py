@@ -16,6 +16,7 @@ from cnnctl.report.result import Result
 GROUPS = {
     "augments": "augment", "recipes": "recipe", "optimizers": "optimizer",
     "schedules": "schedule", "hardware": "hardware", "loggers": "logger",
+    "transfers": "transfer",
 }  # fmt: skip
 WHAT = ("models", "data", *GROUPS, "runs")
 

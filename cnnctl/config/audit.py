@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cnnctl.config.schema import DATA, OPTIMIZERS, Data, Optimizer, Precision, key, section
+from cnnctl.config.learning import OPTIMIZERS, Optimizer
+from cnnctl.config.schema import DATA, Data, Precision, key, section
 from cnnctl.errors import Problem
 
 UNITS = {

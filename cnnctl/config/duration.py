@@ -1,10 +1,12 @@
-"""A length of training: `5epochs`, `100steps` or `10%` of the whole."""
+"""Lengths: `5epochs`, `100steps` or `10%` of a training, and intervals such as `5min`."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
+SECONDS = {"s": 1, "min": 60, "h": 3600}
+OFTEN = re.compile(r"(\d+(?:\.\d+)?) ?(steps?|epochs?|s|min|h)")
 FORM = re.compile(r"(\d+(?:\.\d+)?) ?(steps?|epochs?|%)")
 
 
@@ -37,6 +39,32 @@ class Duration:
         """This length in optimizer steps."""
         whole = {"steps": 1, "epochs": per_epoch, "%": total / 100}[self.unit]
         return round(self.amount * whole)
+
+    def __str__(self) -> str:
+        return f"{self.amount:g}{self.unit}"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """How often: an amount and its unit, `steps`, `epochs` or `s`."""
+
+    amount: float
+    unit: str
+
+    @classmethod
+    def parse(cls, text: object) -> Interval:
+        """Read `200steps`, `1epoch`, `30s`, `5min` or `2h`.
+
+        Raises ValueError, saying what is allowed.
+        """
+        match = OFTEN.fullmatch(text) if isinstance(text, str) else None
+        amount = float(match[1]) if match else 0.0
+        if match is None or amount == 0 or (match[2] not in SECONDS and amount % 1):
+            message = "an interval such as 200steps, 1epoch, 30s, 5min or 2h"
+            raise ValueError(message)
+        if match[2] in SECONDS:
+            return cls(amount * SECONDS[match[2]], "s")
+        return cls(amount, match[2].rstrip("s") + "s")
 
     def __str__(self) -> str:
         return f"{self.amount:g}{self.unit}"

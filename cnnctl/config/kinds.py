@@ -7,7 +7,7 @@ import types
 import typing
 from typing import Any, Literal, Union, get_args, get_origin
 
-from cnnctl.config.duration import Duration
+from cnnctl.config.duration import Duration, Interval
 
 _NAMES = {
     int: "a whole number",
@@ -16,6 +16,7 @@ _NAMES = {
     bool: "true or false",
     type(None): "null",
     Duration: "a length such as 5epochs, 100steps, 10% or 0",
+    Interval: "an interval such as 200steps, 1epoch, 30s, 5min or 2h",
 }
 _PLURALS = {int: "whole numbers", float: "numbers", str: "texts"}
 
@@ -36,9 +37,9 @@ def convert(value: Any, hint: Any) -> Any:
         raise Mismatch(kind(hint))
     if origin is tuple:
         return _tuple(value, hint)
-    if hint is Duration:
+    if hint in (Duration, Interval):
         try:
-            return Duration.parse(value)
+            return hint.parse(value)
         except ValueError as wrong:
             raise Mismatch(str(wrong)) from wrong
     if hint is float and isinstance(value, int) and not isinstance(value, bool):

@@ -6,7 +6,7 @@ import dataclasses
 import typing
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from cnnctl.config.duration import Duration
+from cnnctl.config.duration import Duration, Interval
 from cnnctl.config.kinds import Mismatch, alternatives, convert, show
 from cnnctl.config.near import did_you_mean
 from cnnctl.config.rows import is_table, read_table, rows
@@ -83,7 +83,7 @@ def _field(
     variants = field.metadata.get("variants")
     if variants is not None:
         return _variant(variants, hint, value, path, problems)
-    if dataclasses.is_dataclass(hint) and hint is not Duration:
+    if dataclasses.is_dataclass(hint) and hint not in (Duration, Interval):
         return _section(typing.cast("type", hint), value, path, problems)
     if is_table(hint):
         return _table(field, hint, value, path, problems)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cnnctl.config import schema
+from cnnctl.config import learning, schema
 from cnnctl.config.images import Data, Digits, Folder
 from cnnctl.config.rules_augment import OWN_LOSS, augment
 from cnnctl.config.rules_data import splits
@@ -47,8 +47,8 @@ def _data(data: Data) -> Iterator[Problem]:
         yield Problem(text, "set data.verify=true", "data.on_error")
 
 
-def _optimizer(optimizer: schema.Optimizer) -> Iterator[Problem]:
-    if isinstance(optimizer, schema.Sgd) and optimizer.nesterov and optimizer.momentum == 0:
+def _optimizer(optimizer: learning.Optimizer) -> Iterator[Problem]:
+    if isinstance(optimizer, learning.Sgd) and optimizer.nesterov and optimizer.momentum == 0:
         text = "optimizer.nesterov=true needs momentum, got optimizer.momentum=0"
         yield Problem(text, "set optimizer.momentum=0.9", "optimizer.nesterov")
 
@@ -61,22 +61,22 @@ def _weighed(data: Data, model: dict[str, Any]) -> Iterator[Problem]:
         yield Problem(text, "data.balance=sample", "data.balance")
 
 
-def _perceptron(model: dict[str, Any], optimizer: schema.Optimizer) -> Iterator[Problem]:
+def _perceptron(model: dict[str, Any], optimizer: learning.Optimizer) -> Iterator[Problem]:
     """Its loss makes plain gradient descent Rosenblatt's rule; any other optimizer is not his."""
     if model.get("family") != "perceptron":
         return
-    if not isinstance(optimizer, schema.Sgd) or optimizer.momentum or optimizer.weight_decay:
+    if not isinstance(optimizer, learning.Sgd) or optimizer.momentum or optimizer.weight_decay:
         text = "the perceptron learns by its own rule, w += lr·(d − y)·x: plain sgd"
         keys = "optimizer=sgd optimizer.momentum=0 optimizer.weight_decay=0"
         yield Problem(text, f"recipe=perceptron_digits, or {keys}", "optimizer")
 
 
-def _time(schedule: schema.Schedule, epochs: int) -> Iterator[Problem]:
+def _time(schedule: learning.Schedule, epochs: int) -> Iterator[Problem]:
     warmup = schedule.warmup
     if warmup.unit == "epochs" and warmup.amount > epochs:
         text = f"schedule.warmup={warmup} is longer than the training"
         yield Problem(text, f"trainer.max_epochs is {epochs}", "schedule.warmup")
-    if isinstance(schedule, schema.MultiStep):
+    if isinstance(schedule, learning.MultiStep):
         milestones = schedule.milestones
         if list(milestones) != sorted(set(milestones)):
             text = f"schedule.milestones must rise, got {list(milestones)}"
@@ -84,7 +84,7 @@ def _time(schedule: schema.Schedule, epochs: int) -> Iterator[Problem]:
         if milestones and milestones[-1] >= epochs:
             text = f"schedule.milestones: epoch {milestones[-1]} is never reached"
             yield Problem(text, f"trainer.max_epochs is {epochs}", "schedule.milestones")
-    if isinstance(schedule, schema.Step) and schedule.every >= epochs:
+    if isinstance(schedule, learning.Step) and schedule.every >= epochs:
         text = f"schedule.every={schedule.every}: the first cut is never reached"
         yield Problem(text, f"trainer.max_epochs is {epochs}", "schedule.every")
 

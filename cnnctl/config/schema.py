@@ -11,105 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from cnnctl.config.duration import Duration
+from cnnctl.config.duration import Duration, Interval
 from cnnctl.config.fields import key, section
 from cnnctl.config.images import DATA, Augment, Data
-
-
-@dataclass(frozen=True, kw_only=True)
-class Optimizer:
-    """What every optimizer has."""
-
-    name: str = key("update rule")
-    lr: float = key("learning rate at the reference batch", above=0)
-    weight_decay: float = key("L2 penalty (adamw: decoupled decay)", min=0)
-    scaling: Literal["none", "linear", "sqrt"] = key("how lr grows with the global batch")
-    reference_batch: int = key("the global batch for which lr is meant", min=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sgd(Optimizer):
-    """Stochastic gradient descent (torch.optim.SGD)."""
-
-    momentum: float = key("momentum", min=0, below=1)
-    nesterov: bool = key("Nesterov's form of the momentum")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Adam(Optimizer):
-    """Adam (Kingma, Ba 2015) and, under the name adamw, AdamW (Loshchilov, Hutter 2019)."""
-
-    betas: tuple[float, float] = key("decay of the two running means", min=0, below=1)
-    eps: float = key("added to the denominator", above=0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RmsProp(Optimizer):
-    """RMSprop (Tieleman, Hinton 2012)."""
-
-    alpha: float = key("decay of the running mean of squares", min=0, below=1)
-    eps: float = key("added to the denominator", above=0)
-    momentum: float = key("momentum", min=0, below=1)
-    centered: bool = key("normalise by the variance instead of the mean square")
-
-
-OPTIMIZERS: dict[str, type[Optimizer]] = {
-    "sgd": Sgd, "adam": Adam, "adamw": Adam, "rmsprop": RmsProp,
-}  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """What every schedule has; `constant` has nothing more."""
-
-    name: str = key("shape of the learning rate over time")
-    warmup: Duration = key("linear rise from 0 to lr at the start: 5epochs, 100steps or 10%")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step(Schedule):
-    """lr x gamma every so many epochs."""
-
-    every: int = key("epochs between two cuts", min=1)
-    gamma: float = key("factor of a cut", above=0, below=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MultiStep(Schedule):
-    """lr x gamma at each milestone."""
-
-    milestones: tuple[int, ...] = key("epochs after which lr is cut", min=1)
-    gamma: float = key("factor of a cut", above=0, below=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cosine(Schedule):
-    """Half a cosine from lr to lr x final (Loshchilov, Hutter 2017)."""
-
-    final: float = key("last learning rate as a share of lr", min=0, max=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plateau(Schedule):
-    """lr x gamma when val/top1 has stopped rising."""
-
-    patience: int = key("epochs without a better val/top1 before a cut", min=0)
-    gamma: float = key("factor of a cut", above=0, below=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class OneCycle(Schedule):
-    """A cosine rise during the warm-up, then a cosine fall (Smith, Topin 2018)."""
-
-    start: float = key("first learning rate as a share of lr", above=0, max=1)
-    final: float = key("last learning rate as a share of lr", min=0, max=1)
-
-
-SCHEDULES: dict[str, type[Schedule]] = {
-    "constant": Schedule, "step": Step, "multistep": MultiStep, "cosine": Cosine,
-    "plateau": Plateau, "one_cycle": OneCycle,
-}  # fmt: skip
-
+from cnnctl.config.learning import OPTIMIZERS, SCHEDULES, Optimizer, Schedule
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true"]
 
@@ -125,7 +30,10 @@ class Hardware:
     )
     num_nodes: int = key("machines that train together", min=1)
     precision: Precision = key("number format of weights and arithmetic")
-    strategy: Literal["auto", "ddp"] = key("how several devices work together")
+    strategy: Literal["auto", "ddp", "fsdp"] = key("how several devices work together")
+    sync_batchnorm: bool = key("batch statistics over all devices; needs GPUs")
+    deterministic: bool = key("on a GPU: only kernels that give the same bits each time")
+    matmul: Literal["highest", "high", "medium"] = key("precision of float32 products on a GPU")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +46,36 @@ class Trainer:
     accumulate: int = key("batches whose gradients add up to one step", min=1)
     channels_last: bool = key("keep the channels of a pixel side by side: faster convolutions")
     compile: bool = key("let torch.compile write kernels for the net: slow to start")
+    label_smoothing: float = key("share of a label given to all classes alike", min=0, below=1)
+    ema: float | None = key(
+        "decay of a running mean of the weights, which is measured", above=0, below=1
+    )
+    swa: Duration | None = key("from here on the mean of the weights after each epoch: 75%")
+    swa_lr: float | None = key(
+        "learning rate while swa takes its mean; null: the schedule's", above=0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """When last.ckpt is written, from which a run resumes."""
+
+    every: Interval = key("at least so often: 200steps, 5min or 1epoch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """Which layers of a net with weights from elsewhere learn, and how fast."""
+
+    name: Literal["none", "auto", "feature_extract", "finetune_top", "finetune_all"] = key("regime")
+    freeze_until: str | None = key("layers before this one do not learn; null: as the regime says")
+    backbone_lr: float = key(
+        "learning rate of layers that are not new, as a share of lr", above=0, max=1
+    )
+    freeze_norm: bool = key("batch norms of frozen layers keep their statistics")
+    unfreeze_every: int | None = key(
+        "epochs after which one more stage learns; null: all at once", min=1
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +106,8 @@ class Train:
     seed: int = key("fixes initial weights, order and augmentation", min=0, max=2**32 - 1)
     outputs: str = key("the folder that holds all runs")
     progress: Literal["auto", "rich", "plain", "none"] = key("what is shown while it runs")
+    on_nan: Literal["stop", "rollback"] = key("rollback: undo the step, skip its batch, halve lr")
+    on_oom: Literal["stop", "split"] = key("out of memory: split makes the step in smaller parts")
     pretrained: str | None = key("weights to start from: torchvision, timm, a file or a run")
     trainer: Trainer = field(metadata={"help": "how long, and how a step is made"})
     model: dict[str, Any] = field(metadata={"help": "the net: the numbers of its paper's table"})
@@ -176,6 +116,8 @@ class Train:
     optimizer: Optimizer = section("the update rule", OPTIMIZERS)
     schedule: Schedule = section("the learning rate over time", SCHEDULES)
     hardware: Hardware = field(metadata={"help": "where to run, in Lightning's words"})
+    checkpoint: Checkpoint = field(metadata={"help": "when the run can be resumed from"})
+    transfer: Transfer = field(metadata={"help": "which layers of a pre-trained net learn"})
     logger: Logger = section("where the metrics go besides metrics.csv", LOGGERS)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn, optim
 
-from cnnctl.config import schema
+from cnnctl.config import learning
 
 Build = Callable[..., optim.Optimizer]
 OPTIMIZERS: dict[str, Build] = {
@@ -17,14 +17,14 @@ FUSED = {"sgd", "adam", "adamw"}  # one kernel per step instead of several per p
 
 
 def build(
-    optimizer: schema.Optimizer, parameters: Iterable[nn.Parameter], lr: float, *, fused: bool
+    optimizer: learning.Optimizer, parameters: Iterable[nn.Parameter], lr: float, *, fused: bool
 ) -> optim.Optimizer:
     """The optimizer with the learning rate of the plan.
 
     `fused` uses torch's one-kernel step where the rule has one. It cannot go together with
     gradient clipping under a loss scaler (16-mixed), so the caller decides.
     """
-    own = {"name", "lr", "scaling", "reference_batch"}
+    own = {"name", "lr", "scaling", "reference_batch", "decay_norms", "layer_decay"}
     options: dict[str, Any] = {
         name: value for name, value in vars(optimizer).items() if name not in own
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from cnnctl.config import schema
+from cnnctl.config import learning, schema
 from cnnctl.data.module import DataModule
 from cnnctl.plan import Plan
 
@@ -22,7 +22,7 @@ def fits(train: schema.Train, plan: Plan) -> bool:
     Not where Lightning itself has something to do between batches: accumulating, scaling the
     loss, watching a figure for the schedule.
     """
-    watched = isinstance(train.schedule, schema.Plateau)
+    watched = isinstance(train.schedule, learning.Plateau)
     return train.trainer.accumulate == 1 and plan.device.precision != "16-mixed" and not watched
 
 

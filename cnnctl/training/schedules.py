@@ -13,26 +13,26 @@ from pytorch_lightning.utilities.types import LRSchedulerConfigType
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LinearLR, ReduceLROnPlateau
 
-from cnnctl.config import schema
+from cnnctl.config import learning
 from cnnctl.plan import Plan
 
 Shape = Callable[[int], float]
 
 
 def build(
-    schedule: schema.Schedule, optimizer: Optimizer, plan: Plan
+    schedule: learning.Schedule, optimizer: Optimizer, plan: Plan
 ) -> list[LRSchedulerConfigType]:
     """The schedule as Lightning wants it: one entry, or two for a plateau with a warm-up."""
-    if isinstance(schedule, schema.Plateau):
+    if isinstance(schedule, learning.Plateau):
         return _plateau(schedule, optimizer, plan.warmup_steps)
     scheduler = LambdaLR(optimizer, factor(schedule, plan))
     return [LRSchedulerConfigType(scheduler=scheduler, interval="step")]
 
 
-def factor(schedule: schema.Schedule, plan: Plan) -> Shape:
+def factor(schedule: learning.Schedule, plan: Plan) -> Shape:
     """lr(step) / lr for a schedule that is a pure function of the step."""
     warmup, steps = plan.warmup_steps, plan.steps
-    if isinstance(schedule, schema.OneCycle):
+    if isinstance(schedule, learning.OneCycle):
         rising = _cosine(schedule.start, 1, 0, warmup)
         falling = _cosine(1, schedule.final, warmup, steps)
         return lambda step: rising(step) if step < warmup else falling(step)
@@ -40,13 +40,13 @@ def factor(schedule: schema.Schedule, plan: Plan) -> Shape:
     return lambda step: (step + 1) / (warmup + 1) if step < warmup else after(step)
 
 
-def _after(schedule: schema.Schedule, warmup: int, steps: int, per_epoch: int) -> Shape:
+def _after(schedule: learning.Schedule, warmup: int, steps: int, per_epoch: int) -> Shape:
     """The shape once the warm-up is over."""
-    if isinstance(schedule, schema.Cosine):
+    if isinstance(schedule, learning.Cosine):
         return _cosine(1, schedule.final, warmup, steps)
-    if isinstance(schedule, schema.Step):
+    if isinstance(schedule, learning.Step):
         return lambda step: schedule.gamma ** (step // per_epoch // schedule.every)
-    if isinstance(schedule, schema.MultiStep):
+    if isinstance(schedule, learning.MultiStep):
         marks = [milestone * per_epoch for milestone in schedule.milestones]
         return lambda step: schedule.gamma ** sum(step >= mark for mark in marks)
     return lambda _: 1.0
@@ -63,7 +63,7 @@ def _cosine(first: float, last: float, begin: int, end: int) -> Shape:
 
 
 def _plateau(
-    schedule: schema.Plateau, optimizer: Optimizer, warmup: int
+    schedule: learning.Plateau, optimizer: Optimizer, warmup: int
 ) -> list[LRSchedulerConfigType]:
     """Both multiply the current learning rate, so neither undoes the other."""
     plateau = ReduceLROnPlateau(

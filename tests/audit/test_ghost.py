@@ -16,7 +16,8 @@ from cnnctl.audit import ghost as ghosts
 from cnnctl.audit.forward import forward
 from cnnctl.audit.ghost import autocast, ghost
 from cnnctl.audit.step import Setting, measure
-from cnnctl.config.schema import Precision, Sgd
+from cnnctl.config.learning import Sgd
+from cnnctl.config.schema import Precision
 
 aten = torch.ops.aten
 PLAIN = Sgd(

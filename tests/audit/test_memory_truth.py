@@ -20,7 +20,7 @@ from zoo import build, on_meta, spec
 
 from cnnctl.audit import update
 from cnnctl.audit.step import Setting, measure
-from cnnctl.config.schema import Adam, RmsProp, Sgd
+from cnnctl.config.learning import Adam, RmsProp, Sgd
 from cnnctl.training import optimizers
 
 PLAIN: dict[str, Any] = {"lr": 1e-3, "weight_decay": 1e-4, "scaling": "none", "reference_batch": 1}

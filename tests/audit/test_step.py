@@ -16,7 +16,7 @@ from zoo import build, on_meta, spec
 from cnnctl.audit import step, workspace
 from cnnctl.audit.live import Live
 from cnnctl.audit.step import Setting, measure
-from cnnctl.config.schema import Sgd
+from cnnctl.config.learning import Sgd
 from cnnctl.errors import NetError
 
 PLAIN: dict[str, Any] = {"lr": 0.1, "weight_decay": 0, "scaling": "none", "reference_batch": 1}

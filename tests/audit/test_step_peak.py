@@ -9,7 +9,7 @@ import pytest
 from torch import Tensor, nn
 
 from cnnctl.audit.step import Memory, Setting, measure
-from cnnctl.config.schema import RmsProp, Sgd
+from cnnctl.config.learning import RmsProp, Sgd
 
 PLAIN: dict[str, Any] = {"lr": 0.1, "weight_decay": 0, "scaling": "none", "reference_batch": 1}
 SGD = Sgd(name="sgd", **PLAIN, momentum=0, nesterov=False)

@@ -13,32 +13,32 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from cnnctl.audit import update
 from cnnctl.audit.live import Live
-from cnnctl.config import schema
+from cnnctl.config import learning
 from cnnctl.training import optimizers
 
 PLAIN: dict[str, Any] = {"lr": 0.1, "scaling": "none", "reference_batch": 1}
 SHAPES = [(10, 30), (7,), (100,), (20, 20), (3, 3)]
 
 
-def sgd(**changes: Any) -> schema.Sgd:
+def sgd(**changes: Any) -> learning.Sgd:
     numbers: dict[str, Any] = {"weight_decay": 0.0, "momentum": 0.0, "nesterov": False}
-    return schema.Sgd(name="sgd", **PLAIN, **numbers | changes)
+    return learning.Sgd(name="sgd", **PLAIN, **numbers | changes)
 
 
-def adam(name: str = "adam", **changes: Any) -> schema.Adam:
+def adam(name: str = "adam", **changes: Any) -> learning.Adam:
     numbers: dict[str, Any] = {"weight_decay": 0.0, "betas": (0.9, 0.999), "eps": 1e-8}
-    return schema.Adam(name=name, **PLAIN, **numbers | changes)
+    return learning.Adam(name=name, **PLAIN, **numbers | changes)
 
 
-def rmsprop(**changes: Any) -> schema.RmsProp:
+def rmsprop(**changes: Any) -> learning.RmsProp:
     numbers: dict[str, Any] = {
         "weight_decay": 0.0, "alpha": 0.9, "eps": 1e-8, "momentum": 0.0, "centered": False,
     }  # fmt: skip
-    return schema.RmsProp(name="rmsprop", **PLAIN, **numbers | changes)
+    return learning.RmsProp(name="rmsprop", **PLAIN, **numbers | changes)
 
 
 DECAY = (0.0, 0.1)
-RULES: list[schema.Optimizer] = [
+RULES: list[learning.Optimizer] = [
     *(sgd(weight_decay=decay) for decay in DECAY),
     *(sgd(weight_decay=decay, momentum=0.9, nesterov=n) for decay in DECAY for n in (False, True)),
     *(adam(name, weight_decay=decay) for name in ("adam", "adamw") for decay in DECAY),
@@ -80,7 +80,7 @@ class Watch(TorchDispatchMode):
 
 
 def build(
-    rule: schema.Optimizer, parameters: list[nn.Parameter], how: update.Loop
+    rule: learning.Optimizer, parameters: list[nn.Parameter], how: update.Loop
 ) -> torch.optim.Optimizer:
     """As training builds it, in the loop that is wanted."""
     made = optimizers.build(rule, parameters, rule.lr, fused=how == "fused")
@@ -95,7 +95,7 @@ def tensors(made: torch.optim.Optimizer) -> list[Tensor]:
 
 
 def measured(
-    rule: schema.Optimizer, shapes: Sequence[tuple[int, ...]], how: update.Loop, kind: torch.dtype
+    rule: learning.Optimizer, shapes: Sequence[tuple[int, ...]], how: update.Loop, kind: torch.dtype
 ) -> tuple[int, int]:
     """Bytes of the state after one step, and the most that the second step has beside it."""
     parameters = [nn.Parameter(torch.randn(shape, dtype=kind)) for shape in shapes]
@@ -114,7 +114,7 @@ def measured(
 
 
 def predicted(
-    rule: schema.Optimizer, shapes: Sequence[tuple[int, ...]], how: update.Loop, kind: torch.dtype
+    rule: learning.Optimizer, shapes: Sequence[tuple[int, ...]], how: update.Loop, kind: torch.dtype
 ) -> tuple[int, int]:
     sizes = [torch.Size(shape).numel() * kind.itemsize for shape in shapes]
     return update.state(rule, sizes), update.temporaries(rule, sizes, how)
@@ -194,5 +194,5 @@ def test_training_builds_the_loop_that_is_foretold(rule) -> None:
 
 
 def test_every_rule_that_can_be_configured_is_here() -> None:
-    assert {rule.name for rule in RULES} == set(schema.OPTIMIZERS) == set(optimizers.OPTIMIZERS)
+    assert {rule.name for rule in RULES} == set(learning.OPTIMIZERS) == set(optimizers.OPTIMIZERS)
     assert update.FUSED == optimizers.FUSED

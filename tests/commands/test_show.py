@@ -29,7 +29,7 @@ def test_files_of_the_user_are_named_by_their_path(cnnctl) -> None:
     Path("mine/optimizer").mkdir(parents=True)
     text = "name: adam\nlr: 1\nweight_decay: 0\nbetas: [0, 0]\neps: 1\nscaling: none\n"
     file = Path("mine/optimizer/wild.yaml").resolve()
-    file.write_text(f"{text}reference_batch: 1\n")
+    file.write_text(f"{text}reference_batch: 1\ndecay_norms: true\nlayer_decay: null\n")
     outcome = cnnctl("show", "optimizer=wild", "--config-dir", "mine", "--json")
     found = {row["key"]: row["source"] for row in outcome.document["result"]["keys"]}
     assert found["optimizer.lr"] == str(file)
@@ -64,8 +64,8 @@ def test_sections_are_shown_alone_in_the_order_given(cnnctl) -> None:
 
 
 SECTIONS = (
-    "seed, outputs, progress, pretrained, trainer, model, data, augment, optimizer, schedule, "
-    "hardware, logger"
+    "seed, outputs, progress, on_nan, on_oom, pretrained, trainer, checkpoint, model, data, augment, "
+    "optimizer, schedule, hardware, transfer, logger"
 )
 
 

@@ -81,6 +81,7 @@ def test_an_option_in_two_places_is_the_products_own_then_the_first(tmp_path, mo
     assert "no" not in files["model"]
     assert set(files) == {
         "augment", "data", "hardware", "logger", "model", "optimizer", "recipe", "schedule",
+        "transfer",
     }  # fmt: skip
 
 

@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from cnnctl.config import compose, preflight
-from cnnctl.config.schema import Adam, Train
+from cnnctl.config.learning import Adam
+from cnnctl.config.schema import Train
 from cnnctl.errors import ConfigError, Problem
 
 LOOK = """

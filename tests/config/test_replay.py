@@ -45,7 +45,7 @@ def test_a_group_choice_replaces_its_section_wholly_and_before_the_keys(base) ->
         "seed": 3,
         "optimizer": {
             "name": "sgd", "lr": 1, "weight_decay": 0.0001, "momentum": 0.9, "nesterov": False,
-            "scaling": "none", "reference_batch": 256,
+            "scaling": "none", "reference_batch": 256, "decay_norms": True, "layer_decay": None,
         },
     }  # fmt: skip
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from cnnctl.config import paths, schema
+from cnnctl.config import learning, paths, schema
 from cnnctl.config.images import Augment
 from cnnctl.config.kinds import kind
 
 GROUPS = {
     "data": schema.DATA,
-    "optimizer": schema.OPTIMIZERS,
-    "schedule": schema.SCHEDULES,
+    "optimizer": learning.OPTIMIZERS,
+    "schedule": learning.SCHEDULES,
     "logger": schema.LOGGERS,
 }
 SINGLE = (Augment, schema.Hardware, schema.Trainer, schema.Train, schema.Evaluate)
@@ -53,10 +53,10 @@ def test_every_variant_has_its_file_and_every_file_its_variant(group) -> None:
     assert set(GROUPS[group]) == set(paths.config_files()[group])
 
 
-def test_every_section_of_a_training_is_a_group_but_the_loop() -> None:
+def test_every_section_of_a_training_is_a_group_but_the_loop_and_its_checkpoints() -> None:
     sections = {
         field.name
         for _, field, hint in fields(schema.Train)
         if dataclasses.is_dataclass(hint) or field.name == "model"
     }
-    assert sections == (set(paths.config_files()) - {"recipe"}) | {"trainer"}
+    assert sections == (set(paths.config_files()) - {"recipe"}) | {"trainer", "checkpoint"}

@@ -7,7 +7,7 @@ import torch
 from torch import nn, optim
 
 from cnnctl import runs
-from cnnctl.config import paths, schema
+from cnnctl.config import learning, paths
 from cnnctl.config.read import read
 from cnnctl.training import optimizers
 
@@ -24,10 +24,10 @@ CLASSES = {
 }  # fmt: skip
 
 
-def section(name: str, **changes: Any) -> schema.Optimizer:
+def section(name: str, **changes: Any) -> learning.Optimizer:
     numbers = runs.read_config(paths.conf_dir() / "optimizer" / f"{name}.yaml")
     given = {key: list(value) if key == "betas" else value for key, value in changes.items()}
-    found, problems = read(schema.OPTIMIZERS[name], numbers | given, "optimizer")
+    found, problems = read(learning.OPTIMIZERS[name], numbers | given, "optimizer")
     assert problems == []
     assert found is not None
     return found
@@ -38,7 +38,7 @@ def weight() -> nn.Parameter:
 
 
 def test_every_rule_of_the_schema_can_be_built() -> None:
-    assert set(optimizers.OPTIMIZERS) == set(schema.OPTIMIZERS) == set(OPTIONS)
+    assert set(optimizers.OPTIMIZERS) == set(learning.OPTIMIZERS) == set(OPTIONS)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
