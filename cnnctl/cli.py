@@ -2,7 +2,7 @@
 
     cnnctl VERB [TARGET…] [group=choice …] [key=value …] [--flags]
 
-Exit codes: 0 ok, 1 failed, 2 usage or configuration, 130 interrupted.
+Exit codes: 0 ok, 1 failed, 2 usage or configuration, 130 interrupted, 143 SIGTERM.
 """
 
 from __future__ import annotations
@@ -116,10 +116,8 @@ def _print(call: Call, result: Any) -> None:
 
 def _fail(words: list[str], kind: str, message: str, hint: str | None, text: str) -> None:
     for line in text.splitlines():
-        print(
-            f"cnnctl: error: {line}" if kind != "interrupted" else "cnnctl: interrupted",
-            file=sys.stderr,
-        )
+        mark = "" if kind == "interrupted" else "error: "
+        print(f"cnnctl: {mark}{line}", file=sys.stderr)
     if "--json" in words:
         verb = next((word for word in words if word in VERBS), None)
         document = importlib.import_module("cnnctl.report.document")

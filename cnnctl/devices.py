@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from cnnctl.config import schema
+from cnnctl.config import rules_hardware, schema
 from cnnctl.config.schema import Precision
 from cnnctl.errors import ConfigError, Problem
 
@@ -20,6 +20,9 @@ class Device:
     num_nodes: int
     precision: Precision
     strategy: str
+    sync_batchnorm: bool
+    deterministic: bool
+    matmul: str
     name: str
 
     @property
@@ -51,6 +54,8 @@ def settle(hardware: schema.Hardware) -> Device:
     return Device(
         accelerator=accelerator, devices=devices, num_nodes=hardware.num_nodes,
         precision=hardware.precision, strategy=hardware.strategy,
+        sync_batchnorm=hardware.sync_batchnorm, deterministic=hardware.deterministic,
+        matmul=hardware.matmul,
         name=torch.cuda.get_device_name(0) if accelerator == "gpu" else threads,
     )  # fmt: skip
 
@@ -71,7 +76,9 @@ def _refused(
     if instead:
         text = f"hardware.precision={hardware.precision} does not work on this {accelerator}"
         problems.append(Problem(text, f"use {instead}", "hardware.precision"))
-    return problems
+    local = devices if isinstance(devices, int) else len(devices)
+    world = local * hardware.num_nodes
+    return [*problems, *rules_hardware.unfit(hardware, accelerator, world)]
 
 
 def _instead(accelerator: str, precision: str) -> str | None:

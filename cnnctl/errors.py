@@ -2,6 +2,7 @@
 
     CnnctlError              exit 1   the work failed
     ├── TrainingError                 the loss is no longer a number
+    ├── Stopped          exit 130,143 a signal ended the run, which can be resumed
     └── UserError            exit 2   something given by the user has to change
         ├── UsageError                the command line: verb, option, target
         ├── ConfigError               keys and values, all problems at once
@@ -11,8 +12,8 @@
         ├── RunError                  a run folder, or the folder for runs
         └── CheckpointError           a checkpoint that cannot be read or does not fit
 
-An interrupted command exits with 130. The text of an error says what was given and what
-is allowed; its hint says what to type instead.
+A command that is interrupted exits with 130, with 143 on SIGTERM. The text of an error says
+what was given and what is allowed; its hint says what to type instead.
 """
 
 from __future__ import annotations
@@ -74,6 +75,17 @@ class TrainingError(CnnctlError):
     """Training cannot go on."""
 
     kind = "training"
+
+
+class Stopped(CnnctlError):  # noqa: N818 - not an error of the command
+    """A signal ended the run after a step; `number` is the signal's."""
+
+    kind = "interrupted"
+
+    def __init__(self, message: str, hint: str | None, number: int) -> None:
+        super().__init__(message, hint)
+        self.args = (message, hint, number)  # so that the error survives pickling
+        self.exit_code = 128 + number
 
 
 class UserError(CnnctlError):

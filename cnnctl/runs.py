@@ -11,10 +11,14 @@ outputs/train/2026-11-21_14-03-19_lenet5_digits_7f3a/
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import re
 import secrets
+import socket
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +32,7 @@ CONFIG, PLAN, METRICS, RESULT = "config.yaml", "plan.json", "metrics.csv", "resu
 SPLIT = "split.json"
 CHECKPOINTS, BEST, LAST = "checkpoints", "best.ckpt", "last.ckpt"
 LATEST = "latest"
+LOCK = ".lock"
 
 
 def create(outputs: str, verb: str, *words: str) -> Path:
@@ -54,18 +59,19 @@ def create(outputs: str, verb: str, *words: str) -> Path:
         raise RunError(text, "choose another folder with outputs=…") from wrong
 
 
-def find(target: str, outputs: str = "outputs") -> Path:
+def find(target: str, outputs: str = "outputs", *, finished: bool = True) -> Path:
     """The run that `target` names: a folder, the name of one under outputs, or `latest`.
 
-    Raises RunError if there is none.
+    That one has finished, or not, as it is wanted. Raises RunError if there is none.
     """
     if Path(target).exists():
         run = Path(target)
     elif target == LATEST:
-        finished = [run for run in listed(outputs) if (run / RESULT).is_file()]
-        if not finished:
-            raise RunError(f"no finished run in {outputs}", "make one with: cnnctl train")
-        return finished[-1]
+        found = [run for run in listed(outputs) if (run / RESULT).is_file() is finished]
+        if not found:
+            kind = "finished" if finished else "unfinished"
+            raise RunError(f"no {kind} run in {outputs}", "make one with: cnnctl train")
+        return found[-1]
     else:
         names = {run.name: run for run in listed(outputs)}
         if target not in names:
@@ -75,6 +81,25 @@ def find(target: str, outputs: str = "outputs") -> Path:
     if not (run / CONFIG).is_file():
         raise RunError(f"{target} is no run: it has no {CONFIG}", "see runs with: cnnctl list runs")
     return run
+
+
+@contextlib.contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Keep all other processes from training this run until the block ends, or the process.
+
+    Raises RunError, naming the other one, if there is one.
+    """
+    with (run / LOCK).open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # forked loaders do not inherit it
+        except OSError as wrong:
+            file.seek(0)
+            text = f"{run} is being trained by {file.read().strip() or 'another process'}"
+            raise RunError(text, "wait for it, or end it") from wrong
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        yield
 
 
 def listed(outputs: str) -> list[Path]:

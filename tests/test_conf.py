@@ -94,7 +94,7 @@ def test_a_recipe_says_its_source_command_and_expected_result(file) -> None:
 
 
 def test_the_recipe_of_the_default_is_the_default() -> None:
-    assert composed("recipe=lenet5_digits") == composed()
+    assert composed("recipe=digits") == composed()
 
 
 def test_evaluate_passes_its_schema() -> None:

@@ -65,9 +65,11 @@ VERBS = {
         "Without arguments: LeNet-5 on handwritten digits, under a minute on two cores.\n\n"
         "  cnnctl train optimizer=sgd optimizer.lr=0.05 trainer.max_epochs=10\n"
         "  cnnctl train data=folder data.root=photos\n"
-        "  cnnctl train -m model=lenet5,mlp seed=0,1,2",
+        "  cnnctl train -m model=lenet5,mlp seed=0,1,2\n"
+        "  cnnctl train --resume latest",
         flags={
             "--dry-run": (FLAG, "print the plan; train nothing, write nothing"),
+            "--resume": (VALUE, "go on with a run that was ended, to the same bits"),
             "--config": (VALUE, "replay the config.yaml of a run; keys can be changed"),
             "--multirun": (FLAG, "one run per combination of comma-separated values"),
             **_CONFIG_DIR,

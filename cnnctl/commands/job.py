@@ -50,7 +50,7 @@ def ready(train: Train, *, build: bool = True) -> Source:
 def work(job: Job, folder: Path) -> dict[str, Any]:
     """Train in the run folder; the first of several processes keeps the result there."""
     displays = progress.build(job.train.progress, job.plan)
-    result = trainer.fit(job, folder, displays)
+    result = trainer.fit(job, folder, displays, progress.notice(displays))
     if ranks.rank() == 0:
         runs.write_json(folder / runs.RESULT, result)
     return result

@@ -6,15 +6,18 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnnctl import runs
-from cnnctl.commands import Call
+from cnnctl.commands import Call, resume
 from cnnctl.commands.settle import settle
 from cnnctl.config import compose, launch, paths, preflight, replay
 from cnnctl.config.overrides import quoted
 from cnnctl.errors import EXIT_FAILED, CnnctlError, UsageError
 from cnnctl.report.result import Result
+
+if TYPE_CHECKING:
+    from cnnctl.training.trainer import Job
 
 ROOT = "train"
 
@@ -22,6 +25,8 @@ ROOT = "train"
 def run(call: Call) -> Result | None:
     """Train once, or once per point of a multirun."""
     overrides = [quoted(override) for override in call.overrides]
+    if "--resume" in call.flags:
+        return resume.run(call, overrides)
     if "--config" in call.flags:
         return _replay(call, overrides)
     launch.check(call.flags)
@@ -57,7 +62,6 @@ def _several(call: Call, overrides: list[str], extra: list[Path]) -> Result:
 def execute(config: dict[str, Any], call: Call) -> Result:
     """From a checked configuration to a result."""
     from cnnctl.commands import job
-    from cnnctl.report import console
     from cnnctl.training import ranks
 
     ready = job.prepare(config, call.overrides, build="--dry-run" not in call.flags)
@@ -66,18 +70,31 @@ def execute(config: dict[str, Any], call: Call) -> Result:
         return Result("plan", plan.document())
     names = (plan.model, plan.data)
     folder = ranks.agree(plan.device, lambda: runs.create(ready.train.outputs, call.verb, *names))
-    if ranks.rank() == 0:
+    return work(ready, folder)
+
+
+def work(ready: Job, folder: Path) -> Result:
+    """Train in the run folder, from its last checkpoint if it has one."""
+    from cnnctl.commands import job
+    from cnnctl.report import console
+    from cnnctl.training import ranks
+
+    plan = ready.plan
+    if ranks.rank() > 0:
+        return Result("trained", job.work(ready, folder))
+    with runs.locked(folder):
         document = {"run": str(folder), **plan.document()}
-        runs.write_config(folder, config)
+        (folder / runs.RESULT).unlink(missing_ok=True)  # of a run that is extended
+        runs.write_config(folder, ready.config)
         runs.write_json(folder / runs.PLAN, document)
         runs.write_json(folder / runs.SPLIT, ready.source.cut())
         console.plan(console.out(stderr=True), document)
-    if plan.device.world > 1 and not ranks.started():
+        if plan.device.world == 1 or ranks.started():
+            return Result("trained", job.work(ready, folder))
         ranks.start(folder, plan.device)
         result = runs.read_result(folder)
         assert result is not None  # the first process wrote it, or start has raised
         return Result("trained", result)
-    return Result("trained", job.work(ready, folder))
 
 
 def _check(call: Call, overrides: list[str], extra: list[Path]) -> None:

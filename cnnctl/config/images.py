@@ -118,6 +118,7 @@ class Augment:
     crop: tuple[float, float] | None = key("area of a random crop, resized to size", above=0, max=1)
     shift: int = key("random shift by up to this many pixels in x and y", min=0)
     flip: float = key("probability of a left-right flip", min=0, max=1)
+    flip_alternates: bool = key("flip by turns: of 0.5, an image in every second epoch")
     rotate: float = key("random rotation by up to this many degrees", min=0, max=180)
     elastic: tuple[float, float] | None = key("strength and smoothness of a distortion", above=0)
     policy: Policy | None = key("random operations on shape and colour")

@@ -17,6 +17,9 @@ def augment(parts: Mapping[str, Any]) -> Iterator[Problem]:
     if chosen is None:
         return
     yield from _randaugment(chosen)
+    if chosen.flip_alternates and not 0 < chosen.flip < 1:
+        text = f"augment.flip_alternates=true has no effect with augment.flip={chosen.flip:g}"
+        yield Problem(text, "set augment.flip=0.5", "augment.flip_alternates")
     if "data" in parts:
         yield from _images(chosen, parts["data"])
     if "model" in parts:

@@ -50,6 +50,7 @@ class Trainer:
     ema: float | None = key(
         "decay of a running mean of the weights, which is measured", above=0, below=1
     )
+    test_flip: bool = key("val and test: mean of the logits of an image and its mirror image")
     swa: Duration | None = key("from here on the mean of the weights after each epoch: 75%")
     swa_lr: float | None = key(
         "learning rate while swa takes its mean; null: the schedule's", above=0

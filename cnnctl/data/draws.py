@@ -31,10 +31,14 @@ class Draws:
     epoch: int
     samples: np.ndarray
 
+    def words(self, purpose: str) -> Words:
+        """One word for each image (B,): the seed of another generator."""
+        return _mix(_key(self.seed, self.epoch, purpose) + self.samples.astype(np.uint64) * GOLDEN)
+
     def uniform(self, purpose: str, count: int = 1) -> Tensor:
         """Float64 (B, count) in [0, 1), on the CPU."""
-        key = _key(self.seed, self.epoch, purpose) + self.samples.astype(np.uint64) * GOLDEN
-        words = _mix(key)[:, None] + np.arange(1, count + 1, dtype=np.uint64) * GOLDEN
+        steps = np.arange(1, count + 1, dtype=np.uint64) * GOLDEN
+        words = self.words(purpose)[:, None] + steps
         return torch.from_numpy((_mix(words) >> np.uint64(11)).astype(np.float64) * WHOLE)
 
     def normal(self, purpose: str, count: int = 1) -> Tensor:

@@ -6,13 +6,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from cnnctl.config.schema import Train
 from cnnctl.data import balance
 from cnnctl.data.order import Batches, Order
-from cnnctl.data.prepare import Prepare
+from cnnctl.data.prepare import Batch, Prepare
 from cnnctl.data.reading import Pixels, Reader, View, Whole, Window
 from cnnctl.data.source import Source
 
@@ -24,7 +23,7 @@ class DataModule(pl.LightningDataModule):
     """Lists of batches: images float32 (B, C, size, size) and labels int64 (B,).
 
     A loader reads uint8; what is random, and normalising, is done to whole batches on the
-    device. With `chunked` a list may have several batches, for `batches.chunk` to say.
+    device. With `chunked` a list may have several batches, for `chunk` to say.
     """
 
     def __init__(
@@ -38,7 +37,9 @@ class DataModule(pl.LightningDataModule):
         self.chunked = chunked
         self.measured = measured
         self.prepare = Prepare(train, len(source.classes))
+        self.parts = train.trainer.accumulate
         self.batches: Batches | None = None
+        self.begun = (0, 0)  # epoch, and steps made in it
 
     def train_dataloader(self) -> Loader:
         """Shuffled, and changed at random."""
@@ -47,7 +48,9 @@ class DataModule(pl.LightningDataModule):
         if self.data.balance == "sample":
             weights = balance.weights(labels, len(self.source.classes))[labels]
         order = Order(len(labels), self.seed, world=world, rank=rank, weights=weights)
-        self.batches = Batches(order, self.data.batch_size, alone=ALONE if self.chunked else 0)
+        alone = ALONE if self.chunked else 0
+        self.batches = Batches(order, self.data.batch_size, parts=self.parts, alone=alone)
+        self.batches.resume(*self.begun)
         area = self.augment.crop
         view = Whole(self.data.size) if area is None else Window(self.data.size, area)
         return self._loader("train", self.batches, view)
@@ -94,13 +97,16 @@ class DataModule(pl.LightningDataModule):
         self,
         batch: list[Pixels],
         dataloader_idx: int,  # noqa: ARG002 - a hook of Lightning
-    ) -> list[tuple[Tensor, Tensor]]:
+    ) -> list[Batch]:
         """What the net sees; a hook of Lightning."""
         prepared = [self.prepare(pixels) for pixels in batch]
         if self.trainer is None:
             return prepared
         # Lightning has done it before this hook, to bytes: 16, bf16 and 64-true want their floats
-        return self.trainer.precision_plugin.convert_input(prepared)
+        convert = self.trainer.precision_plugin.convert_input
+        return [
+            Batch(convert(images), convert(labels), ticket) for images, labels, ticket in prepared
+        ]
 
     def _place(self) -> tuple[int, int]:
         """How many processes there are, and which of them this is."""
@@ -109,7 +115,7 @@ class DataModule(pl.LightningDataModule):
     def _loader(self, split: str, batches: Batches, view: View) -> Loader:
         feed = self.source.feeds.get(split)
         workers = 0 if feed is None else feed.workers
-        loader: Any = Unsized if self.chunked and split == "train" else DataLoader
+        loader: Any = Unsized if split == "train" else DataLoader
         return loader(
             Reader(self.source.splits[split], view, self.seed),
             batch_sampler=batches,
@@ -122,10 +128,10 @@ class DataModule(pl.LightningDataModule):
 
 
 class Unsized(DataLoader[list[Pixels]]):
-    """Of no known length, so that Lightning asks for the next chunk to know which is the last."""
+    """Of no known length, so that Lightning asks for the next list to know which is the last."""
 
     def __len__(self) -> int:
-        raise TypeError("the number of chunks is settled while they are made")
+        raise TypeError("the number of lists is settled while they are made")
 
 
 def _as_they_are(batches: list[Pixels]) -> list[Pixels]:

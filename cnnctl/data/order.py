@@ -17,10 +17,16 @@ class Ticket(NamedTuple):
     """One batch to be read: the numbers of its images; no epoch, no random changes.
 
     A number may be the image's plus a multiple of how many there are: the same one again.
+    `number` is the batch's in its epoch, `word` the seed of what the net draws for it. It is one
+    part of a step that takes `images` images, the `last` of them or not.
     """
 
     samples: np.ndarray
     epoch: int | None
+    number: int = 0
+    word: int = 0
+    images: int = 0
+    last: bool = True
 
 
 class Order:
@@ -81,15 +87,22 @@ class Batches(Sampler[list[Ticket]]):
     Lightning's work around a step takes longer than a step of LeNet, so `chunk` batches are
     handed over at once, and the task makes that many steps of them. What is computed does not
     depend on it. The first epoch begins with batches that come alone, for those who watch
-    single steps. Lightning calls `set_epoch` of the `sampler`.
+    single steps. Lightning calls `set_epoch` of the `sampler`. `parts` batches make a step.
     """
 
-    def __init__(self, order: Order, batch_size: int, *, alone: int = 0) -> None:
+    def __init__(self, order: Order, batch_size: int, *, parts: int = 1, alone: int = 0) -> None:
         self.order = order
         self.batch_size = batch_size
+        self.parts = parts
         self.alone = alone
         self.chunk = 1
         self.epoch = 0
+        self.begun = (0, 0)
+
+    def resume(self, epoch: int, steps: int) -> None:
+        """Go on in `epoch`, of which so many steps are made; nothing before is read again."""
+        self.epoch = epoch
+        self.begun = (epoch, steps)
 
     @property
     def sampler(self) -> Batches:
@@ -101,15 +114,34 @@ class Batches(Sampler[list[Ticket]]):
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[list[Ticket]]:
-        order = self.order.of(self.epoch)
-        epoch = None if self.order.seed is None else self.epoch
-        start, made = 0, 0
-        while start < len(order):
-            take = 1 if epoch == 0 and made < self.alone else self.chunk
-            end = start + take * self.batch_size
-            starts = range(start, min(end, len(order)), self.batch_size)
-            yield [Ticket(order[one : one + self.batch_size], epoch) for one in starts]
-            start, made = end, made + take
+        tickets = self._tickets()
+        epoch, steps = self.begun
+        start = made = steps * self.parts if epoch == self.epoch else 0
+        if start >= len(tickets):  # all is done but what Lightning does at the end of an epoch
+            yield []
+        while start < len(tickets):
+            take = 1 if self.epoch == 0 and made < self.alone else self.chunk
+            yield tickets[start : start + take]
+            start, made = start + take, made + take
+
+    def _tickets(self) -> list[Ticket]:
+        """All batches of the epoch."""
+        order, size = self.order.of(self.epoch), self.batch_size
+        batches = [order[start : start + size] for start in range(0, len(order), size)]
+        if self.order.seed is None:
+            return [Ticket(samples, None) for samples in batches]
+        numbers = np.arange(len(batches))
+        places = numbers * self.order.world + self.order.rank
+        words = Draws(self.order.seed, self.epoch, places).words("net").tolist()
+        span = self.parts * size
+        return [
+            Ticket(
+                samples, self.epoch, number, words[number],
+                images=min(span, len(order) - number // self.parts * span),
+                last=(number + 1) % self.parts == 0 or number + 1 == len(batches),
+            )
+            for number, samples in enumerate(batches)
+        ]  # fmt: skip
 
     def __len__(self) -> int:
         """Batches; how many are handed over at once is not known before."""

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from cnnctl.config.schema import Train
 from cnnctl.data import augment
 from cnnctl.data.draws import Draws
+from cnnctl.data.order import Ticket
 from cnnctl.data.reading import Pixels
 
 WHITE = 255
+
+
+class Batch(NamedTuple):
+    """What the net sees: images (B, C, size, size), labels, and the ticket they came by.
+
+    Labels are int64 (B,), or float32 (B, classes): shares of the classes where images are mixed.
+    """
+
+    images: Tensor
+    labels: Tensor
+    ticket: Ticket
 
 
 class Prepare:
@@ -29,15 +43,12 @@ class Prepare:
             -torch.tensor(train.data.mean) * WHITE / deviation, train.data.size
         )
 
-    def __call__(self, pixels: Pixels) -> tuple[Tensor, Tensor]:
-        """Images float32 (B, C, size, size) and labels int64 (B,), or float32 (B, classes).
-
-        Labels are shares of the classes where images are mixed.
-        """
-        images, labels, (samples, epoch) = pixels
-        if epoch is None:
-            return self._normalise(self._floats(images)), labels
-        draws = Draws(self.seed, epoch, samples)
+    def __call__(self, pixels: Pixels) -> Batch:
+        """Images in float32."""
+        images, labels, ticket = pixels
+        if ticket.epoch is None:
+            return Batch(self._normalise(self._floats(images)), labels, ticket)
+        draws = Draws(self.seed, ticket.epoch, ticket.samples)
         for change in self.of_bytes:
             images = change(images, draws)
         images = self._floats(images)
@@ -46,7 +57,9 @@ class Prepare:
         images = self._normalise(images)
         for change in self.of_normalised:
             images = change(images, draws)
-        return self.mix(images, labels, draws) if self.mix else (images, labels)
+        if self.mix:
+            images, labels = self.mix(images, labels, draws)
+        return Batch(images, labels, ticket)
 
     def _floats(self, images: Tensor) -> Tensor:
         """The same values, float32, in the layout that is wanted."""

@@ -13,6 +13,7 @@ from cnnctl.config.near import did_you_mean
 from cnnctl.config.read import read
 from cnnctl.errors import Problem, SmallImageError
 from cnnctl.nets.alexnet import AlexNet
+from cnnctl.nets.cifar_fast import CifarFast
 from cnnctl.nets.densenet import DenseNet
 from cnnctl.nets.efficientnet import EfficientNet
 from cnnctl.nets.googlenet import GoogLeNet
@@ -38,6 +39,7 @@ from cnnctl.nets.xception import Xception
 
 FAMILIES: dict[str, type[Net]] = {
     "alexnet": AlexNet,
+    "cifar_fast": CifarFast,
     "densenet": DenseNet,
     "efficientnet": EfficientNet,
     "googlenet": GoogLeNet,

@@ -20,15 +20,18 @@ class Net(nn.Sequential):
     A family calls this with its layers, then `init` fills them. In training a net may give a
     tuple, whose first entry are the logits and whose others only `loss` understands.
     `class_weights` (num_classes,), if set, is how much an image of each class counts in training.
+    `label_smoothing` is the share of each label that training gives to all classes alike.
     """
 
     Spec: ClassVar[type[spec.Spec]]
     class_weights: Tensor | None
+    label_smoothing: float
 
     def __init__(self, layers: Layers, init: spec.Init) -> None:
         super().__init__(layers)
         initialise(self, init)
         self.register_buffer("class_weights", None, persistent=False)
+        self.label_smoothing = 0.0
 
     def __getitem__(self, index: slice | int) -> nn.Module:  # pyright: ignore[reportIncompatibleMethodOverride] - a part of a net is no Net
         """A layer, or several as a Sequential under their own names."""
@@ -45,6 +48,19 @@ class Net(nn.Sequential):
         logits = outputs[0] if isinstance(outputs, tuple) else outputs
         return self.cross_entropy(logits, labels)
 
+    def weight(self, labels: Tensor) -> Tensor | float:
+        """How much the mean over a batch counts beside that over another: as its images do."""
+        if self.class_weights is None or labels.ndim > 1:
+            return float(len(labels))
+        return self.class_weights[labels].sum()
+
     def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Over labels (B,), or over shares of the classes (B, num_classes)."""
-        return cross_entropy(logits, labels, self.class_weights if self.training else None)
+        """Over labels (B,), or over shares of the classes (B, num_classes).
+
+        Training smooths them: (1 − ε)·share + ε / num_classes (Szegedy et al. 2016, section 7).
+        """
+        if not self.training:
+            return cross_entropy(logits, labels)
+        return cross_entropy(
+            logits, labels, self.class_weights, label_smoothing=self.label_smoothing
+        )

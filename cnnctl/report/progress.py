@@ -14,7 +14,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from cnnctl.plan import Plan
 from cnnctl.report.format import clock, count, number, percent
-from cnnctl.tasks.classify import Classify, means
+from cnnctl.tasks.classify import Classify
+from cnnctl.tasks.tally import means
 from cnnctl.training import ranks
 from cnnctl.training.callbacks import EpochRecord
 
@@ -33,6 +34,14 @@ def build(mode: str, plan: Plan) -> list[pl.Callback]:
     if mode == "none" or ranks.rank() > 0:
         return []
     return [LiveBar(console, plan) if mode == "rich" else PlainLines(plan)]
+
+
+def notice(displays: list[pl.Callback]) -> Callable[[str], None]:
+    """How to say a line while it trains: above a bar, if there is one."""
+    for display in displays:
+        if isinstance(display, PlainLines):
+            return display.notice
+    return lambda text: print(f"cnnctl: {text}", file=sys.stderr) if ranks.rank() == 0 else None
 
 
 @contextlib.contextmanager
@@ -78,14 +87,23 @@ class PlainLines(pl.Callback):
         self.plan = plan
         self.best = 0.0
         self.started = 0.0
+        self.first = 0  # step of a run that goes on
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock."""
-        self.started = time.perf_counter()
+        """Start the clock; say where a resumed run goes on."""
+        self.started, self.first = time.perf_counter(), trainer.global_step
+        records = record_of(trainer).records
+        self.best = max((record["val/top1"] for record in records), default=0.0)
+        if self.first:
+            self.notice(f"going on after step {self.first} of {self.plan.steps}")
+
+    def notice(self, text: str) -> None:
+        """Say something that is not about an epoch."""
+        print(f"cnnctl: {text}", file=sys.stderr, flush=True)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say how the epoch went; EpochRecord has just made its record."""
-        record = last_record(trainer)
+        record = record_of(trainer).records[-1]
         self.best = max(self.best, record["val/top1"])
         self.say(record)
 
@@ -97,7 +115,8 @@ class PlainLines(pl.Callback):
     def left(self, record: Mapping[str, float]) -> str:
         """The time left, from the time per step so far."""
         spent = time.perf_counter() - self.started
-        return clock(spent / record["step"] * (self.plan.steps - record["step"]))
+        made = record["step"] - self.first
+        return clock(spent / made * (self.plan.steps - record["step"])) if made else "?"
 
 
 class LiveBar(PlainLines):
@@ -117,9 +136,13 @@ class LiveBar(PlainLines):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the bar."""
-        super().on_train_start(trainer, pl_module)
         self.task = self.bar.add_task("epoch 1", total=self.plan.steps, figures="")
         self.bar.start()
+        super().on_train_start(trainer, pl_module)
+
+    def notice(self, text: str) -> None:
+        """Above the bar."""
+        self.bar.console.print(f"cnnctl: {text}", highlight=False, markup=False)
 
     def on_train_batch_end(
         self,
@@ -135,8 +158,12 @@ class LiveBar(PlainLines):
             return
         self.drawn = now
         assert isinstance(pl_module, Classify)
-        so_far = means(pl_module.tallies["train"].sums, pl_module.classes)
-        speed = trainer.global_step * self.plan.global_batch / (now - self.started)
+        sums = pl_module.tallies["train"].sums
+        if not sums[-1]:  # no step of this epoch has been made yet
+            return
+        so_far = means(sums, pl_module.classes)
+        made = trainer.global_step - self.first
+        speed = made * self.plan.global_batch / (now - self.started)
         self.bar.update(
             self.task,
             completed=trainer.global_step,
@@ -164,10 +191,10 @@ class LiveBar(PlainLines):
         self.bar.stop()
 
 
-def last_record(trainer: pl.Trainer) -> Mapping[str, float]:
-    """The record of the epoch that has just ended."""
+def record_of(trainer: pl.Trainer) -> EpochRecord:
+    """The records of the epochs so far."""
     callbacks: list[Any] = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue] - set in Trainer.__init__ by a connector
-    return next(one for one in callbacks if isinstance(one, EpochRecord)).records[-1]
+    return next(one for one in callbacks if isinstance(one, EpochRecord))
 
 
 def epoch_line(record: Mapping[str, float], plan: Plan, best: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ class CsvLogger(Logger):
     def __init__(self, run: Path) -> None:
         super().__init__()
         self.file = run / runs.METRICS
+        self._resumes = self.file.exists()
 
     @property
     def name(self) -> str:
@@ -41,6 +43,8 @@ class CsvLogger(Logger):
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Append one record; the first one writes the header. Metrics are fractions in 0..1."""
         try:
+            if self._resumes:
+                self._forget(metrics["step"])
             with self.file.open("a", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, metrics.keys())
                 if file.tell() == 0:
@@ -48,6 +52,19 @@ class CsvLogger(Logger):
                 writer.writerow({name: f"{value:.6g}" for name, value in metrics.items()})
         except OSError as wrong:
             raise RunError(f"cannot write {self.file}: {wrong.strerror}") from wrong
+
+    def _forget(self, step: float) -> None:
+        """Leave out what a run had written after the checkpoint that it was resumed from."""
+        self._resumes = False
+        with self.file.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        kept = [row for row in rows if row["step"] and float(row["step"]) < step]
+        text = io.StringIO()
+        if kept:
+            writer = csv.DictWriter(text, kept[0].keys())
+            writer.writeheader()
+            writer.writerows(kept)
+        runs.write(self.file, text.getvalue())
 
     def log_hyperparams(self, params: Any, *_: Any, **__: Any) -> None:
         """Nothing: config.yaml has them."""

@@ -35,6 +35,14 @@ class MemoryCheck(pl.Callback):
         self._lives = 0  # bytes that the steps so far have left alive
         self._most = 0
 
+    def state_dict(self) -> dict[str, Any]:
+        """Kept in every checkpoint: a resumed run has no second step any more."""
+        return {"peak": self.peak}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        self.peak = state_dict["peak"]
+
     def beside(self, predicted: dict[str, Any]) -> dict[str, Any]:
         """Predicted and measured bytes, and the relative error of the prediction."""
         told = predicted["peak"]
@@ -45,9 +53,9 @@ class MemoryCheck(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Follow the first two steps."""
-        if trainer.global_step > MEASURED:
+        if trainer.global_step > MEASURED or not batch or self.peak is not None:
             return
-        self._images.setdefault(trainer.global_step, len(batch[0][0]))
+        self._images.setdefault(trainer.global_step, len(batch[0].images))
         kind = trainer.strategy.root_device.type
         if kind == "cuda":
             torch.cuda.reset_peak_memory_stats()
@@ -66,11 +74,12 @@ class MemoryCheck(pl.Callback):
         batch_idx: int,
     ) -> None:
         """Read what the allocator says; a step of several batches is over when it counts."""
-        done = trainer.global_step > MEASURED and self._images[MEASURED] == self._images[0]
+        alike = self._images.get(MEASURED) == self._images.get(0)
+        done = trainer.global_step > MEASURED and alike
         if self._followed == "cpu":
             changes = self._stop()
             if trainer.global_step >= MEASURED:
-                highest = max(accumulate(changes), default=0) + _size(batch[0])
+                highest = max(accumulate(changes), default=0) + _size(batch[0][:2])
                 self._most = max(self._most, self._lives + highest)
             self._lives += sum(changes)
             if done:

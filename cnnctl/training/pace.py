@@ -7,7 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from cnnctl.config import learning, schema
+from cnnctl.config import schema
 from cnnctl.data.module import DataModule
 from cnnctl.plan import Plan
 
@@ -17,23 +17,23 @@ LARGEST = 2**26  # bytes of images: a GPU's steps seem short, because nobody wai
 
 
 def fits(train: schema.Train, plan: Plan) -> bool:
-    """Whether steps may be made by the task, several for one call of Lightning's.
+    """Whether the task may be handed several batches at a time.
 
-    Not where Lightning itself has something to do between batches: accumulating, scaling the
-    loss, watching a figure for the schedule.
+    Not where a step has several itself, nor where a callback has to see every step.
     """
-    watched = isinstance(train.schedule, learning.Plateau)
-    return train.trainer.accumulate == 1 and plan.device.precision != "16-mixed" and not watched
+    seen = train.trainer.ema is not None or plan.device.strategy == "fsdp"
+    return train.trainer.accumulate == 1 and not seen
 
 
 class Pace(pl.Callback):
-    """Sets how many batches come at a time from how long the last ones took.
+    """Sets how many batches come at a time from how long the last ones took, at most `most`.
 
     Several processes have to take as many at a time: they ask the first one before each epoch.
     """
 
-    def __init__(self, module: DataModule) -> None:
+    def __init__(self, module: DataModule, most: int | None = None) -> None:
         self.module = module
+        self.most = most
         self.began = 0.0
         self.wanted = 1
 
@@ -57,8 +57,10 @@ class Pace(pl.Callback):
         batch_idx: int,
     ) -> None:
         """What is asked of the loader from now on; the results do not depend on it."""
+        if not batch:
+            return
         step = (time.perf_counter() - self.began) / len(batch)
-        fit = LARGEST // max(1, batch[0][0].nbytes)
-        self.wanted = max(1, min(MOST, fit, int(SPAN / step)))
+        fit = LARGEST // max(1, batch[0].images.nbytes)
+        self.wanted = max(1, min(self.most or MOST, fit, int(SPAN / step)))
         if trainer.world_size == 1:
             self.module.chunk(self.wanted)

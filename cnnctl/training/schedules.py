@@ -13,24 +13,45 @@ from pytorch_lightning.utilities.types import LRSchedulerConfigType
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LinearLR, ReduceLROnPlateau
 
-from cnnctl.config import learning
+from cnnctl.config import learning, rules_learning, schema
 from cnnctl.plan import Plan
 
 Shape = Callable[[int], float]
 
 
 def build(
-    schedule: learning.Schedule, optimizer: Optimizer, plan: Plan
+    schedule: learning.Schedule,
+    optimizer: Optimizer,
+    plan: Plan,
+    trainer: schema.Trainer | None = None,
 ) -> list[LRSchedulerConfigType]:
-    """The schedule as Lightning wants it: one entry, or two for a plateau with a warm-up."""
+    """The schedule as Lightning wants it: one entry, or two for a plateau with a warm-up.
+
+    It multiplies the rate of every group of parameters, so what they are to each other stays.
+    """
     if isinstance(schedule, learning.Plateau):
         return _plateau(schedule, optimizer, plan.warmup_steps)
-    scheduler = LambdaLR(optimizer, factor(schedule, plan))
+    scheduler = LambdaLR(optimizer, factor(schedule, plan, trainer))
     return [LRSchedulerConfigType(scheduler=scheduler, interval="step")]
 
 
-def factor(schedule: learning.Schedule, plan: Plan) -> Shape:
-    """lr(step) / lr for a schedule that is a pure function of the step."""
+def factor(
+    schedule: learning.Schedule, plan: Plan, trainer: schema.Trainer | None = None
+) -> Shape:  # fmt: skip
+    """lr(step) / lr for a schedule that is a pure function of the step.
+
+    With `trainer.swa_lr` it is that rate from the step on with which `trainer.swa` begins.
+    """
+    shape = _factor(schedule, plan)
+    if trainer is None or trainer.swa_lr is None:
+        return shape
+    share = trainer.swa_lr / plan.lr
+    begin = rules_learning.swa_begin(trainer, per_epoch=plan.steps_per_epoch, steps=plan.steps)
+    assert begin is not None  # a rule: no swa_lr without swa
+    return lambda step: share if step >= begin else shape(step)
+
+
+def _factor(schedule: learning.Schedule, plan: Plan) -> Shape:
     warmup, steps = plan.warmup_steps, plan.steps
     if isinstance(schedule, learning.OneCycle):
         rising = _cosine(schedule.start, 1, 0, warmup)
@@ -67,7 +88,12 @@ def _plateau(
 ) -> list[LRSchedulerConfigType]:
     """Both multiply the current learning rate, so neither undoes the other."""
     plateau = ReduceLROnPlateau(
-        optimizer, mode="max", factor=schedule.gamma, patience=schedule.patience, threshold=0
+        optimizer,
+        mode="max",
+        factor=schedule.gamma,
+        patience=schedule.patience,
+        threshold=0,
+        eps=0,  # or small rates would stay, and groups drift apart
     )
     watched = LRSchedulerConfigType(scheduler=plateau, interval="epoch", monitor="val/top1")
     if warmup == 0:

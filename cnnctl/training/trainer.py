@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
-from torch import nn
 
 from cnnctl import nets, pretrained, runs, weights
 from cnnctl.audit import update
@@ -23,13 +22,18 @@ from cnnctl.nets.net import Net
 from cnnctl.nets.spec import Spec
 from cnnctl.plan import Plan
 from cnnctl.pretrained import Start
-from cnnctl.tasks.classify import Classify, Configure
+from cnnctl.tasks.classify import Classify
+from cnnctl.tasks.steps import Configure
 from cnnctl.training import engine, loggers, optimizers, pace, provenance, ranks, schedules
-from cnnctl.training.callbacks import Checkpoints, EpochRecord, Record
+from cnnctl.training.callbacks import EpochRecord, Record
+from cnnctl.training.checkpoints import Checkpoints
 from cnnctl.training.measure import figures
 from cnnctl.training.memory import MemoryCheck
 from cnnctl.training.noise import plain_errors, quiet
 from cnnctl.training.pace import Pace
+from cnnctl.training.stop import Stop
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Job(NamedTuple):
@@ -43,48 +47,57 @@ class Job(NamedTuple):
     start: Start | None
 
 
-def fit(job: Job, run: Path, callbacks: list[pl.Callback]) -> dict[str, Any]:
+def fit(
+    job: Job, run: Path, callbacks: list[pl.Callback], notice: Callable[[str], None] = print
+) -> dict[str, Any]:
     """Train, then test the best epoch; returns the result that result.json keeps.
 
-    Interrupting it (Ctrl-C) raises KeyboardInterrupt after Lightning has cleaned up.
+    A run that has a last.ckpt goes on from there. Raises Stopped if a signal ends it, after a
+    checkpoint, TrainingError if the loss is no longer a number or the memory is used up.
     """
-    began = time.perf_counter()
     train, plan = job.train, job.plan
+    checkpoint = run / runs.CHECKPOINTS / runs.LAST
+    resumed = checkpoint.is_file()
     pl.seed_everything(train.seed + ranks.rank(), workers=True, verbose=False)
-    net = _net(job)
-    several = pace.fits(train, plan)
-    clip = train.trainer.clip
-    task = Classify(net, len(plan.classes), _configure(train, plan), several=several, clip=clip)
+    net = _net(job, new=not resumed)
+    task = Classify(
+        net, len(plan.classes), _configure(train, plan), clip=train.trainer.clip,
+        rollback=train.on_nan == "rollback", split=train.on_oom == "split",
+    )  # fmt: skip
+    task.notice = task.gradient.notice = notice
+    stop = Stop(SIGNALS, f"go on with: cnnctl train --resume {run}")
+    several, every = pace.fits(train, plan), train.checkpoint.every
+    most = int(every.amount) if every.unit == "steps" else None
     module = DataModule(job.source, train, chunked=several)
     record, memory = EpochRecord(), MemoryCheck()
-    checkpoints = Checkpoints(run / runs.CHECKPOINTS, job.config, plan.classes)
+    entry = weights.entry(job.config, plan.classes)
+    checkpoints = Checkpoints(checkpoint.parent, entry, every, stop)
+    own = [record, memory, *([Pace(module, most)] * several), checkpoints]
     with quiet(), plain_errors(), _loggers(train.logger, run, job.config) as targets:
         trainer = engine.build(
             plan.device,
             max_epochs=plan.epochs, max_steps=plan.steps, logger=targets,
-            callbacks=[record, memory, checkpoints, *([Pace(module)] * several), *callbacks],
-            gradient_clip_val=None if several else clip,
-            accumulate_grad_batches=train.trainer.accumulate,
+            callbacks=[*own, *callbacks],
         )  # fmt: skip
-        try:
-            trainer.fit(task, module)
-        except SystemExit as stopped:  # Lightning turns Ctrl-C into exit(1)
-            raise KeyboardInterrupt from stopped
-        seconds = time.perf_counter() - began
-        best = weights.read(run / runs.CHECKPOINTS / runs.BEST)
-        if "test" in job.source.splits:
-            weights.load(net, best)
-            trainer.test(task, datamodule=module, verbose=False)
+        with stop.listening():
+            trainer.fit(task, module, ckpt_path=checkpoint if resumed else None, weights_only=True)
+            best = weights.read(run / runs.CHECKPOINTS / runs.BEST)
+            if "test" in job.source.splits:
+                weights.load(net, best)
+                trainer.test(task, datamodule=module, verbose=False)
         notes = loggers.told(targets)
-    result = _result(plan, run, record.records, best) | {"memory": memory.beside(plan.memory)}
-    return result | {"seconds": seconds, "test": figures(task.figures.get("test")), **notes}
+    result = _result(plan, run, record, best) | {"memory": memory.beside(plan.memory)}
+    return result | {"test": figures(task.figures.get("test")), **notes}
 
 
-def _net(job: Job) -> Net:
-    """The net as it starts, laid out and compiled as the configuration says."""
+def _net(job: Job, *, new: bool) -> Net:
+    """The net as it starts, laid out and compiled as the configuration says.
+
+    Unless it is `new` its weights are going to be those of a checkpoint.
+    """
     train, plan = job.train, job.plan
     net = nets.build(job.spec, num_classes=len(plan.classes), shape=plan.shape)
-    if job.start is not None:
+    if new and job.start is not None:
         pretrained.load(net, job.start)
     if train.data.balance == "loss":
         counts = balance.weights(job.source.splits["train"].labels, len(plan.classes))
@@ -111,21 +124,20 @@ def _loggers(logger: schema.Logger, run: Path, config: dict[str, Any]) -> Iterat
 def _configure(train: schema.Train, plan: Plan) -> Configure:
     """The optimizer and its schedule, once the parameters are on their device."""
 
-    def configure(parameters: Iterator[nn.Parameter]) -> OptimizerLRScheduler:
+    def configure(net: Net) -> OptimizerLRScheduler:
         device, clip = plan.device, train.trainer.clip is not None
         how = update.loop(train.optimizer, device.precision, device.accelerator, clip=clip)
         fused = how == "fused"
-        optimizer = optimizers.build(train.optimizer, parameters, plan.lr, fused=fused)
+        optimizer = optimizers.build(train.optimizer, net.parameters(), plan.lr, fused=fused)
         # Lightning takes typed dicts here; its own annotation names the resolved class only
         return [optimizer], schedules.build(train.schedule, optimizer, plan)  # pyright: ignore[reportReturnType]
 
     return configure
 
 
-def _result(
-    plan: Plan, run: Path, records: list[Record], best: weights.Checkpoint
-) -> dict[str, Any]:
+def _result(plan: Plan, run: Path, record: EpochRecord, best: weights.Checkpoint) -> dict[str, Any]:
     """What `cnnctl train` found: keys are those of the JSON contract."""
+    records: list[Record] = record.records
     chosen = records[best.epoch]
     trained = sum(record["seconds"] for record in records)
     images = sum(record["images"] for record in records)
@@ -138,6 +150,8 @@ def _result(
         "params": plan.params,
         "epochs": len(records),
         "steps": int(records[-1]["step"]),
+        "seconds": record.seconds,
+        "resumed": record.resumed,
         "images_per_second": images / trained,
         "waiting": waited / trained,
         "peak_memory_bytes": provenance.peak_memory(plan.device),

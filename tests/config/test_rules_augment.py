@@ -142,3 +142,12 @@ def test_what_the_rule_allows_can_be_reflected_once(size) -> None:
 
 def test_families_with_a_loss_of_their_own_are_known() -> None:
     assert set(OWN_LOSS) <= set(FAMILIES)
+
+
+@pytest.mark.parametrize("flip", [0, 1])
+def test_flips_by_turns_need_a_turn(flip) -> None:
+    text = f"augment.flip_alternates=true has no effect with augment.flip={flip}"
+    wanted = [(f"{text} (set augment.flip=0.5)", "augment.flip_alternates")]
+    assert broken(flip=flip, flip_alternates=True) == wanted
+    assert broken(flip=flip) == []
+    assert broken(flip=0.5, flip_alternates=True) == []

@@ -55,7 +55,7 @@ def test_every_option_arrives(name, fused) -> None:
 @pytest.mark.parametrize("name", OPTIONS)
 def test_the_options_are_those_of_the_configuration_and_no_more(name) -> None:
     found = section(name)
-    shared = {"name", "lr", "scaling", "reference_batch"}
+    shared = {"name", "lr", "scaling", "reference_batch", "decay_norms", "layer_decay"}
     assert set(vars(found)) - shared == set(OPTIONS[name])
     group = optimizers.build(found, [weight()], found.lr, fused=False).param_groups[0]
     assert {key: group[key] for key in OPTIONS[name]} == {
@@ -75,6 +75,37 @@ def test_three_steps_are_those_of_torch(name) -> None:
             optimizer.step()
     assert torch.equal(ours, theirs)
     assert not torch.equal(ours, weight())
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("fused", [True, False])
+def test_groups_have_their_own_rate_and_decay_and_share_the_rest(name, fused) -> None:
+    own = [{"params": [weight()], "lr": 0.01, "weight_decay": 0.5, "name": "slow"},
+           {"params": [weight()]}]  # fmt: skip
+    slow, rest = optimizers.build(
+        section(name, **OPTIONS[name]), own, 0.123, fused=fused
+    ).param_groups
+    assert (slow["lr"], slow["weight_decay"], slow["name"]) == (0.01, 0.5, "slow")
+    assert (rest["lr"], rest["weight_decay"]) == (0.123, OPTIONS[name]["weight_decay"])
+    others = set(OPTIONS[name]) - {"weight_decay"}
+    assert {key: slow[key] for key in others} == {key: rest[key] for key in others}
+    assert bool(slow.get("fused")) == bool(rest.get("fused")) == (fused and name != "rmsprop")
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_group_steps_as_an_optimizer_of_its_own(name) -> None:
+    ours, theirs = [weight(), weight()], [weight(), weight()]
+    rates = (0.1, 0.01)
+    groups = [{"params": [one], "lr": rate} for one, rate in zip(ours, rates, strict=True)]
+    rule = section(name, **OPTIONS[name])
+    made = [optimizers.build(rule, groups, 1.0, fused=False)]
+    made += [optimizers.build(rule, [one], rate, fused=False)
+             for one, rate in zip(theirs, rates, strict=True)]  # fmt: skip
+    for value in (*ours, *theirs):
+        value.grad = torch.ones(3)
+    for optimizer in made:
+        optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,9 @@ def of_bytes(augment: Augment) -> list[Change]:
     """What is done to uint8 images, in this order."""
     chosen: list[Change] = []
     if augment.shift or augment.flip:
-        chosen.append(geometry.ShiftFlip(augment.shift, augment.flip))
+        chosen.append(
+            geometry.ShiftFlip(augment.shift, augment.flip, by_turns=augment.flip_alternates)
+        )
     if augment.rotate:
         chosen.append(geometry.Rotate(augment.rotate))
     if augment.elastic:

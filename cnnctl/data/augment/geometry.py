@@ -13,12 +13,16 @@ from cnnctl.data.draws import Draws
 class ShiftFlip:
     """A crop of the image with a black border, and its mirror image: one gather for both.
 
-    As torchvision's RandomCrop(size, padding=shift) and RandomHorizontalFlip(flip).
+    As torchvision's RandomCrop(size, padding=shift) and RandomHorizontalFlip(flip). `by_turns`
+    spreads the mirror images of each image evenly over the epochs: with a flip of 0.5 it is
+    mirrored in every second epoch, and chance decides in which (Jordan 2024, 94% on CIFAR-10 in
+    3.29 seconds on a single GPU, section 3.6).
     """
 
-    def __init__(self, shift: int, flip: float) -> None:
+    def __init__(self, shift: int, flip: float, *, by_turns: bool = False) -> None:
         self.shift = shift
         self.flip = flip
+        self.by_turns = by_turns
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """uint8 (B, C, H, W) -> the same."""
@@ -40,6 +44,9 @@ class ShiftFlip:
         """Top and left of the crop in the bordered image, and whether it is mirrored; (B,)."""
         top, left, mirrored = draws.uniform("shift_flip", 3).unbind(1)
         steps = 2 * self.shift + 1
+        if self.by_turns:  # as far from an image's own first place as the epochs go
+            first = Draws(draws.seed, 0, draws.samples).uniform("turns")[:, 0]
+            mirrored = (first + draws.epoch * self.flip) % 1
         return (top * steps).long(), (left * steps).long(), mirrored < self.flip
 
 

@@ -62,6 +62,13 @@ def test_each_key_switches_its_own_change_on(key) -> None:
     assert len(found) + len(mix.ways if mix else []) == 1
 
 
+@pytest.mark.parametrize("turns", [False, True])
+def test_flips_come_by_chance_or_by_turns(turns) -> None:
+    (change,) = augment.of_bytes(section(flip=0.5, flip_alternates=turns))
+    assert isinstance(change, ShiftFlip)
+    assert change.by_turns is turns
+
+
 @pytest.mark.parametrize(
     ("policy", "kind"),
     [("trivial", Trivial), ("randaugment", RandAugment), ("autoaugment_imagenet", AutoAugment),

@@ -73,6 +73,45 @@ def test_shift_and_flip_know_nothing_of_each_other() -> None:
             assert chosen.float().mean().item() == pytest.approx(0.5, abs=0.07)
 
 
+def flipped(change: ShiftFlip, epochs: int, images: int = 400, seed: int = 0) -> torch.Tensor:
+    """Whether each image is mirrored in each epoch, (epochs, images)."""
+    numbers = [draws(images, epoch, seed) for epoch in range(epochs)]
+    return torch.stack([change.parameters(one)[2] for one in numbers])
+
+
+def test_by_turns_an_image_is_mirrored_in_every_second_epoch() -> None:
+    mirrored = flipped(ShiftFlip(2, 0.5, by_turns=True), 40)
+    assert torch.equal(mirrored[1:], ~mirrored[:-1])
+    assert 160 < int(mirrored[0].sum()) < 240
+    changed = ShiftFlip(0, 0.5, by_turns=True)(marked(400), draws(400, 3))
+    assert torch.equal(changed[:, 0, 3, 5] > 0, mirrored[3])
+
+
+@pytest.mark.parametrize(("flip", "cycle"), [(0.25, 4), (0.75, 4), (0.125, 8)])
+def test_by_turns_any_share_of_the_epochs_is_met_exactly(flip, cycle) -> None:
+    mirrored = flipped(ShiftFlip(0, flip, by_turns=True), 3 * cycle)
+    for start in range(2 * cycle):
+        window = mirrored[start : start + cycle].sum(0)
+        assert set(window.tolist()) == {int(flip * cycle)}
+
+
+def test_by_turns_depends_on_image_and_seed_and_not_on_the_batch() -> None:
+    change = ShiftFlip(1, 0.5, by_turns=True)
+    mirrored = change.parameters(draws(400, 5))[2]
+    part = change.parameters(Draws(0, 5, np.arange(100, 200)))[2]
+    assert torch.equal(part, mirrored[100:200])
+    agreeing = mirrored == change.parameters(draws(400, 5, seed=1))[2]
+    assert 160 < int(agreeing.sum()) < 240
+
+
+def test_turns_leave_the_shifts_as_they_were() -> None:
+    plain, turned = (
+        ShiftFlip(4, 0.5, by_turns=turns).parameters(draws(50)) for turns in (False, True)
+    )
+    assert torch.equal(plain[0], turned[0])
+    assert torch.equal(plain[1], turned[1])
+
+
 @pytest.mark.parametrize(("channels", "size"), [(1, 8), (3, 32), (3, 33)])
 @pytest.mark.parametrize("degrees", [10, 180])
 def test_every_image_is_torchvisions_rotation(channels, size, degrees) -> None:

@@ -1,0 +1,71 @@
+"""cnnctl train --resume RUN: go on where a run was ended, to the same bits."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from cnnctl import runs
+from cnnctl.commands import Call
+from cnnctl.commands.settle import settle
+from cnnctl.config import compose, launch, paths, replay, resume
+from cnnctl.errors import ConfigError, Problem, UsageError
+from cnnctl.report.result import Result
+
+SAME = ("sizes", "classes", "global_batch", "steps_per_epoch")  # of the plan
+
+
+def run(call: Call, overrides: list[str]) -> Result:
+    """Train on. Raises RunError, ConfigError or UsageError before anything is changed."""
+    refused = [flag for flag in call.flags if flag in ("--multirun", "--config", *launch.PRINTS)]
+    if refused:
+        raise UsageError(f"--resume goes on with one run; it does not go with {refused[0]}")
+    folder = runs.find(call.flags["--resume"], finished=False)
+    saved = runs.read_config(folder / runs.CONFIG)
+    with compose.opened(paths.extra_dirs(call.flags)):
+        config, problems = replay.replay(runs.read_config(folder / runs.CONFIG), overrides)
+    problems += resume.refused(saved, config)
+    settle(config, overrides, problems)
+    done = runs.read_result(folder)
+    if done is not None and config["trainer"]["max_epochs"] == saved["trainer"]["max_epochs"]:
+        hint = f"more: trainer.max_epochs={config['trainer']['max_epochs'] * 2}"
+        print(f"{folder} is complete; nothing is left to do ({hint})", file=sys.stderr)
+        return Result("trained", done)
+    for text in resume.warnings(saved, config):
+        print(f"cnnctl: {text}", file=sys.stderr)
+    return _go_on(call, folder, config)
+
+
+def _go_on(call: Call, folder: Path, config: dict[str, Any]) -> Result:
+    from cnnctl.commands import job, train
+
+    ready = job.prepare(config, call.overrides, build="--dry-run" not in call.flags)
+    if (folder / runs.PLAN).is_file():  # or it was ended before there was one
+        _same(runs.read_plan(folder), ready.plan.document())
+    if "--dry-run" in call.flags:
+        return Result("plan", ready.plan.document())
+    return train.work(ready, folder)
+
+
+def _same(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raises ConfigError if the data is not what it was, or steps would take other images."""
+    problems = [
+        Problem(f"{name} of this run: {_told(before[name])}, now {_told(now[name])}", key=name)
+        for name in SAME
+        if _plain(before[name]) != _plain(now[name])
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {count:,}" for name, count in value.items())
+    if isinstance(value, (list, tuple)):
+        return f"{len(value)} ({', '.join(value[:5])}, …)"
+    return f"{value:,}"

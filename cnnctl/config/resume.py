@@ -1,0 +1,57 @@
+"""What may be changed of a run that goes on: what extends it, not what it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cnnctl.errors import Problem
+
+MAY_CHANGE = (
+    "trainer.max_epochs", "trainer.compile", "checkpoint", "progress", "logger", "on_nan", "on_oom",
+    "hardware.name", "hardware.accelerator", "hardware.devices", "hardware.num_nodes",
+    "hardware.strategy", "data.workers", "data.cache", "data.root", "data.download",
+)  # fmt: skip
+BATCH = ("data.batch_size", "trainer.accumulate")  # as long as the global batch stays
+WHOLE = ("cosine", "one_cycle")  # schedules that know the end
+
+
+def refused(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Problem]:
+    """A problem for every key that is changed and would change the mathematics."""
+    hint = "a new run: cnnctl train --config RUN/config.yaml …"
+    found = [
+        Problem(f"'{key}={_text(new)}' would change the run, which has {_text(old)}", hint, key)
+        for key, old, new in differences(saved, wanted)
+        if not any(key == may or key.startswith(f"{may}.") for may in (*MAY_CHANGE, *BATCH))
+    ]
+    before, after = (side["trainer"]["max_epochs"] for side in (saved, wanted))
+    if after < before:
+        text = f"trainer.max_epochs={after} would cut a run of {before} epochs"
+        found.append(Problem(text, f"{before + 1} or more", "trainer.max_epochs"))
+    return found
+
+
+def warnings(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """What is allowed, and yet not what one training of that length would have been."""
+    before, after = (side["trainer"]["max_epochs"] for side in (saved, wanted))
+    name, warmup = wanted["schedule"]["name"], wanted["schedule"]["warmup"]
+    if before == after or (name not in WHOLE and "%" not in str(warmup)):
+        return []
+    now = f"the {name} schedule now ends after epoch {after}"
+    return [f"{now}; the steps so far were made as if it ended after {before}"]
+
+
+def differences(
+    saved: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """(dotted key, old value, new value), None where there is none."""
+    for name in dict.fromkeys([*saved, *wanted]):
+        old, new, key = saved.get(name), wanted.get(name), f"{prefix}{name}"
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from differences(old, new, f"{key}.")
+        elif old != new:
+            yield key, old, new
+
+
+def _text(value: Any) -> str:
+    return "null" if value is None else str(value).replace(" ", "")

@@ -1,0 +1,125 @@
+"""The gradient of one step, from the batches that belong to it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from cnnctl.data.prepare import Batch
+from cnnctl.errors import TrainingError
+from cnnctl.nets.net import Net
+
+
+class Measured(NamedTuple):
+    """A batch that went through the net: mean loss (), logits (B, …), labels."""
+
+    loss: Tensor
+    logits: Tensor
+    labels: Tensor
+
+
+Measure = Callable[[Tensor, Tensor], Measured]
+
+
+class Gradient:
+    """Adds up the gradient of `net` over the parts of a step.
+
+    Each part counts by its share of the images of the step, so that the mean is that of all of
+    them. With `split`, a part that does not fit into memory is made in `pieces`, from then on
+    for good. `parts` are the batches so far, `measured` what came out of them, `losses` add up
+    to the loss of the step.
+    """
+
+    def __init__(self, net: Net, measure: Measure, *, split: bool = False) -> None:
+        self.net = net
+        self.measure = measure
+        self.split = split
+        self.pieces = 1
+        self.notice: Callable[[str], None] = lambda _: None
+        self.parts: list[Batch] = []
+        self.measured: list[Measured] = []
+        self.losses: list[Tensor] = []
+
+    def clear(self) -> None:
+        """The step is made; its gradient stays until the next forward pass is over."""
+        self.parts, self.measured, self.losses = [], [], []
+
+    def add(self, batch: Batch, task: pl.LightningModule) -> None:
+        """One more part. Raises TrainingError if not even one image fits into memory."""
+        self.parts.append(batch)
+        wanted = [batch]
+        while not self._made(wanted, task):  # what failed has let go of its tensors by now
+            self._halve()
+            self.measured, self.losses = [], []
+            self.net.zero_grad()
+            wanted = self.parts
+
+    def _made(self, batches: list[Batch], task: pl.LightningModule) -> bool:
+        """Whether there was memory enough."""
+        try:
+            for batch in batches:
+                self._part(batch, task)
+        except (RuntimeError, MemoryError) as error:
+            if not self.split or not is_oom(error):
+                raise
+            return False
+        return True
+
+    def _halve(self) -> None:
+        """Cut every batch into twice as many pieces. Raises TrainingError if it is one image."""
+        images = max(len(part.images) for part in self.parts)
+        if self.pieces >= images:
+            raise TrainingError("out of memory with a single image", "a smaller net, or data.size")
+        self.pieces *= 2
+        size = math.ceil(images / self.pieces)
+        self.notice(f"out of memory: batches of {images} are made in pieces of {size} from here on")
+
+    def _part(self, batch: Batch, task: pl.LightningModule) -> None:
+        images, labels, ticket = batch
+        seed(ticket.word, images.device)
+        size = math.ceil(len(images) / self.pieces)
+        pieces = list(zip(images.split(size), labels.split(size), strict=True))
+        share = len(images) / ticket.images if ticket.images else 1.0
+        for number, (some, wanted) in enumerate(pieces, 1):
+            measured = self.measure(some, wanted)
+            if not self.losses:
+                self.net.zero_grad()
+            self.measured.append(Measured(*(value.detach() for value in measured)))
+            loss = measured.loss if share == 1 else measured.loss * share
+            if len(pieces) > 1:
+                loss = loss * (self.net.weight(wanted) / self.net.weight(labels))
+            self.losses.append(loss.detach())
+            backward(loss, task, last=ticket.last and number == len(pieces))
+
+
+def seed(word: int, device: torch.device) -> None:
+    """What a net draws depends on the batch alone, not on what was drawn before."""
+    torch.default_generator.manual_seed(word)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(word)
+    elif device.type == "mps":
+        torch.mps.manual_seed(word)
+
+
+def backward(loss: Tensor, task: pl.LightningModule, *, last: bool) -> None:
+    """As Lightning does; on one device without its detours, which take a third of a small step."""
+    if task.trainer.world_size == 1 and task.trainer.precision != "16-mixed":
+        loss.backward()
+        return
+    alone: Any = getattr(task.trainer.model, "no_sync", contextlib.nullcontext)
+    with contextlib.nullcontext() if last else alone():  # processes exchange gradients once
+        task.manual_backward(loss)
+
+
+def is_oom(error: BaseException) -> bool:
+    """Whether an error says that the memory of the device is used up."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    text = str(error)  # a CPU and Apple's GPU raise a RuntimeError
+    return "DefaultCPUAllocator: can't allocate memory" in text or "out of memory" in text

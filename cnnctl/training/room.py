@@ -1,0 +1,122 @@
+"""When a step does not fit into memory: what the device has, and the largest batch that does."""
+
+from __future__ import annotations
+
+import math
+
+from torch import nn
+
+from cnnctl import nets
+from cnnctl.audit import budget
+from cnnctl.audit.document import Subject
+from cnnctl.audit.step import Setting
+from cnnctl.config import schema
+from cnnctl.errors import NetError, TrainingError
+from cnnctl.nets import meta
+from cnnctl.nets.net import Net
+from cnnctl.nets.spec import Spec
+from cnnctl.plan import Plan
+
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+SPLIT = "batch normalisation takes its statistics over each piece: the steps are not the same"
+NOTHING = "a smaller data.size, another net, or hardware.precision=bf16-mixed"
+
+
+def has_batchnorm(net: nn.Module) -> bool:
+    """Whether what the net learns depends on how a batch is cut: it takes statistics over it.
+
+    `SPLIT` says so to the user. Batch norms that keep the statistics they have do not count.
+    """
+    return any(isinstance(layer, NORMS) and layer.training for layer in net.modules())
+
+
+def tight(plan: Plan, has: int) -> str | None:
+    """One line if a step is predicted to take more than `has` bytes, which are left for tensors.
+
+    Before the first step, because the kernel of a full machine ends a process without a word.
+    """
+    need = plan.memory["peak"]
+    if need is None or need + _reserve(plan, need) <= has:
+        return None
+    return (
+        f"a step on {_images(plan.memory['batch_size'])} takes {size(need)}, as predicted, "
+        f"and {_what(plan)} has {size(has)}"
+    )
+
+
+def advice(train: schema.Train, spec: Spec, plan: Plan, has: int) -> TrainingError:
+    """What to say of a step that ran out of memory; `has` were the bytes left before the run."""
+    told, need = plan.memory["batch_size"], plan.memory["peak"]
+    took = "" if need is None else f", predicted to take {size(need)},"
+    text = (
+        f"out of memory: a step on {_images(told)}{took} does not fit "
+        f"into {size(has)} of {_what(plan)}"
+    )
+    fits = min(largest(train, spec, plan, has), told - 1)
+    if fits == 0:
+        return TrainingError(text, NOTHING)
+    batch_size, accumulate = parts(told * train.trainer.accumulate, fits)
+    hint = f"data.batch_size={batch_size} trainer.accumulate={accumulate}"
+    if plan.device.world == 1 and train.on_oom == "stop":
+        hint += ", or on_oom=split"
+    if has_batchnorm(_net(spec, plan)):
+        hint += f"; {SPLIT}"
+    return TrainingError(text, hint)
+
+
+def largest(train: schema.Train, spec: Spec, plan: Plan, has: int) -> int:
+    """The most images that a device takes at a time, with gradients that add up; 0 for none.
+
+    By prediction; where that has promised too much, half of what did not fit.
+    """
+    subject = Subject(spec.name, _net(spec, plan), plan.shape)
+    setting = Setting(
+        plan.memory["batch_size"], train.optimizer, plan.device.precision,
+        accelerator=plan.device.accelerator, channels_last=train.trainer.channels_last,
+        accumulate=max(2, train.trainer.accumulate), devices=plan.device.world,
+        clip=train.trainer.clip is not None,
+    )  # fmt: skip
+    try:
+        (found,) = budget.fits(subject, setting, {"": has}, None)
+    except NetError:
+        return 0
+    return setting.batch_size // 2 if found["fits"] else found["batch_size"]
+
+
+def parts(images: int, most: int) -> tuple[int, int]:
+    """`images` of a step as (batch_size, accumulate), with at most `most` in a batch.
+
+    Whole parts if that takes no more than twice as many of them; otherwise there are a few
+    images more in a step.
+    """
+    least = math.ceil(images / most)
+    whole = (count for count in range(least, 2 * least + 1) if images % count == 0)
+    count = next(whole, least)
+    return math.ceil(images / count), count
+
+
+def size(bytes_: int) -> str:
+    """In GB or MB (10^9 or 10^6 bytes)."""
+    return f"{bytes_ / 1e9:.1f} GB" if bytes_ >= 1e9 else f"{bytes_ / 1e6:.0f} MB"  # noqa: PLR2004
+
+
+def _net(spec: Spec, plan: Plan) -> Net:
+    """Without weights."""
+    with meta.device():
+        return nets.build(spec, num_classes=len(plan.classes), shape=plan.shape)
+
+
+def _reserve(plan: Plan, need: int) -> int:
+    return budget.reserve(need, plan.device.accelerator, None)
+
+
+def _what(plan: Plan) -> str:
+    """The memory, as it is called."""
+    device = plan.device
+    if device.accelerator == "gpu":
+        return f"a {device.name}"
+    return "this machine's memory" if device.world == 1 else "one process's share of the memory"
+
+
+def _images(count: int) -> str:
+    return "one image" if count == 1 else f"{count} images"
