@@ -43,8 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _fail(words, error.kind, error.message, error.hint, str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        if words[:1] != [RANK]:  # of several processes one says it
-            _fail(words, "interrupted", "interrupted", None, "interrupted")
+        _fail(words, "interrupted", "interrupted", None, "interrupted")
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe has gone, as in `cnnctl list models | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -115,6 +114,8 @@ def _print(call: Call, result: Any) -> None:
 
 
 def _fail(words: list[str], kind: str, message: str, hint: str | None, text: str) -> None:
+    if kind == "interrupted" and words[:1] == [RANK]:  # of several processes one says it
+        return
     for line in text.splitlines():
         mark = "" if kind == "interrupted" else "error: "
         print(f"cnnctl: {mark}{line}", file=sys.stderr)

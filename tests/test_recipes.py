@@ -11,8 +11,6 @@ import yaml
 from cnnctl.config import paths
 
 RECIPES = {file.stem: file for file in sorted((paths.conf_dir() / "recipe").glob("*.yaml"))}
-# Their steps or their weights take longer than those of all others together.
-LONG = {"vgg", "wide_resnet_cifar", "resnet", "resnet_slides", "modern"}
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from cnnctl.config.schema import Train
 from cnnctl.data import balance
-from cnnctl.data.order import Batches, Order
+from cnnctl.data.order import Batches, Order, Ticket
 from cnnctl.data.prepare import Batch, Prepare
 from cnnctl.data.reading import Pixels, Reader, View, Whole, Window
 from cnnctl.data.source import Source
@@ -51,9 +52,7 @@ class DataModule(pl.LightningDataModule):
         alone = ALONE if self.chunked else 0
         self.batches = Batches(order, self.data.batch_size, parts=self.parts, alone=alone)
         self.batches.resume(*self.begun)
-        area = self.augment.crop
-        view = Whole(self.data.size) if area is None else Window(self.data.size, area)
-        return self._loader("train", self.batches, view)
+        return self._loader("train", self.batches, self._view())
 
     def chunk(self, batches: int) -> None:
         """From now on the loader of training hands over so many batches at a time."""
@@ -108,6 +107,18 @@ class DataModule(pl.LightningDataModule):
             Batch(convert(images), convert(labels), ticket) for images, labels, ticket in prepared
         ]
 
+    def again(self, ticket: Ticket) -> Batch:
+        """A batch of training once more: the same images, changed in the same way."""
+        reader = Reader(self.source.splits["train"], self._view(), self.seed)
+        pixels = [reader.batch(ticket)]
+        if self.trainer is not None:
+            pixels = self.transfer_batch_to_device(pixels, self.trainer.strategy.root_device, 0)
+        return self.on_after_batch_transfer(pixels, 0)[0]
+
+    def _view(self) -> View:
+        area = self.augment.crop
+        return Whole(self.data.size) if area is None else Window(self.data.size, area)
+
     def _place(self) -> tuple[int, int]:
         """How many processes there are, and which of them this is."""
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
@@ -122,6 +133,7 @@ class DataModule(pl.LightningDataModule):
             collate_fn=_as_they_are,
             generator=torch.Generator(),  # or it would draw from the numbers that dropout gets
             num_workers=workers,
+            worker_init_fn=_deaf if workers else None,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
@@ -132,6 +144,12 @@ class Unsized(DataLoader[list[Pixels]]):
 
     def __len__(self) -> int:
         raise TypeError("the number of lists is settled while they are made")
+
+
+def _deaf(_: int) -> None:
+    """Ctrl-C reaches loader processes too, but the run needs them until its step is over."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _as_they_are(batches: list[Pixels]) -> list[Pixels]:

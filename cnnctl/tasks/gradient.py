@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from cnnctl.data.order import Ticket
 from cnnctl.data.prepare import Batch
 from cnnctl.errors import TrainingError
 from cnnctl.nets.net import Net
@@ -32,8 +33,8 @@ class Gradient:
 
     Each part counts by its share of the images of the step, so that the mean is that of all of
     them. With `split`, a part that does not fit into memory is made in `pieces`, from then on
-    for good. `parts` are the batches so far, `measured` what came out of them, `losses` add up
-    to the loss of the step.
+    for good; for that the earlier parts are read `again`. `parts` are the tickets of the batches
+    so far, `measured` what came out of them, `losses` add up to the loss of the step.
     """
 
     def __init__(self, net: Net, measure: Measure, *, split: bool = False) -> None:
@@ -42,7 +43,8 @@ class Gradient:
         self.split = split
         self.pieces = 1
         self.notice: Callable[[str], None] = lambda _: None
-        self.parts: list[Batch] = []
+        self.again: Callable[[Ticket], Batch]
+        self.parts: list[Ticket] = []
         self.measured: list[Measured] = []
         self.losses: list[Tensor] = []
 
@@ -52,15 +54,15 @@ class Gradient:
 
     def add(self, batch: Batch, task: pl.LightningModule) -> None:
         """One more part. Raises TrainingError if not even one image fits into memory."""
-        self.parts.append(batch)
-        wanted = [batch]
+        self.parts.append(batch.ticket)
+        wanted: Iterable[Batch] = [batch]
         while not self._made(wanted, task):  # what failed has let go of its tensors by now
             self._halve()
             self.measured, self.losses = [], []
             self.net.zero_grad()
-            wanted = self.parts
+            wanted = map(self.again, self.parts)
 
-    def _made(self, batches: list[Batch], task: pl.LightningModule) -> bool:
+    def _made(self, batches: Iterable[Batch], task: pl.LightningModule) -> bool:
         """Whether there was memory enough."""
         try:
             for batch in batches:
@@ -73,7 +75,7 @@ class Gradient:
 
     def _halve(self) -> None:
         """Cut every batch into twice as many pieces. Raises TrainingError if it is one image."""
-        images = max(len(part.images) for part in self.parts)
+        images = max(len(part.samples) for part in self.parts)
         if self.pieces >= images:
             raise TrainingError("out of memory with a single image", "a smaller net, or data.size")
         self.pieces *= 2

@@ -14,6 +14,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from cnnctl.data.order import Ticket
 from cnnctl.data.prepare import Batch
 from cnnctl.errors import TrainingError
 from cnnctl.nets.net import Net
@@ -21,7 +22,8 @@ from cnnctl.tasks.gradient import Gradient, Measured
 
 Configure = Callable[[Net], OptimizerLRScheduler]
 STATE = "place"  # the entry of a checkpoint that holds ours
-foreach_norm: Any = torch._foreach_norm  # noqa: SLF001 - one call for all; it has no public name
+torch_: Any = torch
+foreach_norm = torch_._foreach_norm  # noqa: SLF001 - one call for all; it has no public name
 TIMES = 3  # steps that are undone before a run is given up
 SLOWER = 0.5  # of the learning rate, each time
 
@@ -66,7 +68,7 @@ class Steps(pl.LightningModule):
         self.rollback = rollback
         self.place = Place()
         self.gradient = Gradient(net, self.measure, split=split)
-        self.explain: Callable[[Sequence[Batch]], TrainingError] = _unexplained
+        self.explain: Callable[[Sequence[Ticket]], TrainingError] = _unexplained
         self.notice: Callable[[str], None] = lambda _: None
         self._before: list[Tensor] = []
 
@@ -190,5 +192,5 @@ class Steps(pl.LightningModule):
         made.ready = made.completed = checkpoint["global_step"]
 
 
-def _unexplained(_: Sequence[Batch]) -> TrainingError:
+def _unexplained(_: Sequence[Ticket]) -> TrainingError:
     return TrainingError("the loss or its gradient is not finite")

@@ -33,9 +33,9 @@ def available(device: Device) -> int:
         return min(whole, free + torch.cuda.memory_reserved(number) + CONTEXT)
     if device.accelerator == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
-    left = [_machine(), *_groups()]
+    share = min([_machine(), *_groups()]) // device.local
     limit = _address_space()
-    return min(min(left) // device.local, *([] if limit is None else [limit]))
+    return share if limit is None else min(share, limit)
 
 
 def _machine() -> int:

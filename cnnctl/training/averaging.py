@@ -75,9 +75,7 @@ class Averaging(WeightAveraging):
             super().on_validation_epoch_end(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Leave the mean in the net."""
-        if self.begun:
-            super().on_train_end(trainer, pl_module)
+        """Leave the weights as they are: whoever wants the mean has it in the checkpoints."""
 
     def state_dict(self) -> dict[str, Any]:
         """The step and the epoch that were the last to be counted."""

@@ -82,7 +82,7 @@ class Checkpoints(pl.Callback):
         if self.measuring > LONG and trainer.global_step > self.saved:
             self.save(trainer)
 
-    def on_validation_batch_end(
+    def on_validation_batch_end(  # noqa: PLR0913 - a hook of Lightning
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,

@@ -45,7 +45,7 @@ class Sharded(FSDPStrategy):
             model.net,  # pyright: ignore[reportArgumentType] - of every task
             auto_wrap_policy=partial(size_based_auto_wrap_policy, min_num_params=SHARD),
             mixed_precision=self.mixed_precision_config,
-            device_id=self.root_device.index,
+            device_id=self.root_device,
             sync_module_states=True,  # processes draw their first weights by themselves
             use_orig_params=True,  # groups of parameters stay apart
         )

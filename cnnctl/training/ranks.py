@@ -24,14 +24,14 @@ from pathlib import Path
 import torch.distributed
 
 from cnnctl.devices import Device
-from cnnctl.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USER, CnnctlError, UsageError
+from cnnctl.errors import EXIT_FAILED, EXIT_USER, CnnctlError, UsageError
 from cnnctl.training import slurm
 
 POLL_SECONDS = 0.1
 STARTED = "CNNCTL_STARTED"  # says that stdin is a pipe from the process that started this one
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-EXIT_TERMINATED = 128 + signal.SIGTERM
-ENDED_WELL = (0, EXIT_INTERRUPTED, EXIT_TERMINATED)
+BY_SIGNAL = 128  # what a shell adds to the number of the signal that ended a process
+ENDED_WELL = (0, *(BY_SIGNAL + number for number in STOPS))
 
 
 def rank() -> int:
@@ -108,7 +108,7 @@ def _leave() -> None:
 
 
 def start(run: Path, device: Device, command: Sequence[str] | None = None) -> int:
-    """Start one process per device and wait for all; returns 0, 130 or 143, the worst exit code.
+    """Start one process per device and wait for all; returns 0, or 128 + the signal to stop.
 
     The first SIGINT, SIGTERM or SIGUSR1 goes to all of them, which then save and end; a second
     SIGINT or SIGTERM ends them at once, and so does the failure of one: the others would wait
@@ -197,7 +197,7 @@ def _verdict(codes: list[int | None], came: list[int], run: Path) -> int:
             raise CnnctlError(text, f"often for want of memory; run folder: {run}")
         raise CnnctlError("a process of the run failed", f"see the lines above; run folder: {run}")
     if any(code != 0 for code in codes) and first:
-        return EXIT_INTERRUPTED if first == signal.SIGINT else EXIT_TERMINATED
+        return BY_SIGNAL + first
     return max(code or 0 for code in codes)
 
 

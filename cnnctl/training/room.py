@@ -36,26 +36,18 @@ def tight(plan: Plan, has: int) -> str | None:
     Before the first step, because the kernel of a full machine ends a process without a word.
     """
     need = plan.memory["peak"]
-    if need is None or need + _reserve(plan, need) <= has:
-        return None
-    return (
-        f"a step on {_images(plan.memory['batch_size'])} takes {size(need)}, as predicted, "
-        f"and {_what(plan)} has {size(has)}"
-    )
+    reserve = budget.reserve(need, plan.device.accelerator, None)
+    return None if need + reserve <= has else _told(plan, has)
 
 
 def advice(train: schema.Train, spec: Spec, plan: Plan, has: int) -> TrainingError:
-    """What to say of a step that ran out of memory; `has` were the bytes left before the run."""
-    told, need = plan.memory["batch_size"], plan.memory["peak"]
-    took = "" if need is None else f", predicted to take {size(need)},"
-    text = (
-        f"out of memory: a step on {_images(told)}{took} does not fit "
-        f"into {size(has)} of {_what(plan)}"
-    )
-    fits = min(largest(train, spec, plan, has), told - 1)
+    """What to say of a step that ran out of memory; `has` bytes were left before the run."""
+    images = plan.memory["batch_size"]
+    text = f"out of memory: {_told(plan, has)}"
+    fits = min(largest(train, spec, plan, has), images - 1)
     if fits == 0:
         return TrainingError(text, NOTHING)
-    batch_size, accumulate = parts(told * train.trainer.accumulate, fits)
+    batch_size, accumulate = parts(images * train.trainer.accumulate, fits)
     hint = f"data.batch_size={batch_size} trainer.accumulate={accumulate}"
     if plan.device.world == 1 and train.on_oom == "stop":
         hint += ", or on_oom=split"
@@ -106,10 +98,6 @@ def _net(spec: Spec, plan: Plan) -> Net:
         return nets.build(spec, num_classes=len(plan.classes), shape=plan.shape)
 
 
-def _reserve(plan: Plan, need: int) -> int:
-    return budget.reserve(need, plan.device.accelerator, None)
-
-
 def _what(plan: Plan) -> str:
     """The memory, as it is called."""
     device = plan.device
@@ -118,5 +106,8 @@ def _what(plan: Plan) -> str:
     return "this machine's memory" if device.world == 1 else "one process's share of the memory"
 
 
-def _images(count: int) -> str:
-    return "one image" if count == 1 else f"{count} images"
+def _told(plan: Plan, has: int) -> str:
+    images = plan.memory["batch_size"]
+    step = "one image" if images == 1 else f"{images} images"
+    takes = size(plan.memory["peak"])
+    return f"a step on {step} takes {takes}, as predicted, and {_what(plan)} has {size(has)} left"

@@ -69,6 +69,7 @@ def fit(
     several, every = pace.fits(train, plan), train.checkpoint.every
     most = int(every.amount) if every.unit == "steps" else None
     module = DataModule(job.source, train, chunked=several)
+    task.gradient.again = module.again
     record, memory = EpochRecord(), MemoryCheck()
     entry = weights.entry(job.config, plan.classes)
     checkpoints = Checkpoints(checkpoint.parent, entry, every, stop)

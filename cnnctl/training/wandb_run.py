@@ -35,6 +35,7 @@ def start(logger: schema.Wandb, run: Path, config: dict[str, Any]) -> WandbLogge
         "project": logger.project, "entity": logger.entity, "group": logger.group,
         "tags": list(logger.tags) or None, "id": run.name, "name": run.name,
         "dir": str(run.parent.parent.absolute()), "config": config,
+        "resume": "allow", "allow_val_change": True,
     }  # fmt: skip
     settings = wandb.Settings(init_timeout=INIT_SECONDS, console="off", silent=True)
     try:

@@ -186,7 +186,7 @@ def test_the_steps_of_the_run_decide(length, per_epoch, steps, hint) -> None:
         swa_begin(trainer, per_epoch=per_epoch, steps=steps)
     (problem,) = caught.value.problems
     text = f"trainer.swa={length} leaves no two epochs to take the mean of"
-    assert (problem.text, problem.hint, problem.key) == (text, hint, "trainer.swa")
+    assert (problem.message, problem.hint, problem.key) == (text, hint, "trainer.swa")
 
 
 @given(st.integers(0, 400), st.integers(1, 20), st.integers(1, 200))

@@ -79,7 +79,7 @@ def test_patches_are_white_behind_it_and_come_with_both_signs(channels, kernel) 
     layer, images = Whiten(channels, kernel), pictures(TOGETHER + 50, channels)
     layer.reset()
     layer.learn(images)
-    seen = layer(images).flatten(2)
+    seen = layer(images).flatten(2).detach()
     half = channels * kernel**2
     assert seen.shape[1] == 2 * half
     torch.testing.assert_close(seen[:, :half], -seen[:, half:])
@@ -146,7 +146,7 @@ def test_a_step_moves_the_bias_and_not_the_directions() -> None:
     net.loss(net(images), torch.arange(8)).backward()
     torch.optim.SGD(net.parameters(), lr=0.1).step()
     assert torch.equal(net.whiten.weight, before)
-    assert float(net.whiten.bias.abs().max()) > 0
+    assert int(net.whiten.bias.count_nonzero()) > 0
     expected = conv2d(images, before, net.whiten.bias)
     torch.testing.assert_close(net.whiten(images), expected)
 
@@ -160,7 +160,7 @@ def test_without_a_norm_the_convolutions_have_a_bias() -> None:
 def test_larger_images_leave_more_to_the_last_layer() -> None:
     net = on_meta("cifar_fast", (3, 64, 64))
     assert net.fc.in_features == 256 * 2 * 2
-    with pytest.raises(NetError, match=r"^a 24x24 image is too small for layer 'last_pool': "):
+    with pytest.raises(NetError, match=r"^a 20x20 image is too small for layer 'last_pool': "):
         on_meta("cifar_fast", (3, 20, 20))
 
 

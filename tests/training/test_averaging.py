@@ -231,7 +231,7 @@ def test_the_weights_learn_as_if_there_were_no_mean(tmp_path, make) -> None:
     task, _ = trained(tmp_path, make())
     for ours, theirs in zip(task.steps, plain.steps, strict=True):
         assert same(ours, theirs)
-    assert same(tensors(task.net), net_of(state(tmp_path / "3.ckpt")))
+    assert same(tensors(task.net), net_of(state(tmp_path / "3.ckpt"), "current_model_state"))
 
 
 @pytest.mark.parametrize("make", [ema, swa])

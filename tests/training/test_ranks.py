@@ -35,7 +35,7 @@ def until(name):
         time.sleep(0.01)
 def save(number, frame=None):
     note("saved", str(number))
-    sys.exit(130 if number == signal.SIGINT else 143)
+    sys.exit(128 + number)
 def listen(handler):
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(name, handler)
@@ -143,7 +143,7 @@ def test_the_worst_exit_code_counts(codes, worst) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 143)]
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)]
 )
 def test_the_first_signal_goes_to_all_which_save(meanwhile, number, code) -> None:
     meanwhile(ready, send(number))
@@ -178,7 +178,7 @@ listen(slowly)
 """
     after = [wait_heard, send(signal.SIGTERM), lambda: time.sleep(0.3), enough]
     meanwhile(ready, send(signal.SIGUSR1), *after)
-    assert start(slow) == 143
+    assert start(slow) == 138
     assert Path("saved.0").read_text() == Path("saved.1").read_text() == str(int(signal.SIGUSR1))
 
 
