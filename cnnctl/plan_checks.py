@@ -51,7 +51,8 @@ def _rest(train: schema.Train, plan: Plan) -> Iterator[str]:
         return
     rest = world * (images - (batches - left) * plan.batch_size)
     text = f"trainer.accumulate={accumulate} does not divide the {batches} batches of an epoch: "
-    yield text + f"its last step has {rest} images instead of {plan.global_batch}"
+    few = "one image" if rest == 1 else f"{rest} images"
+    yield text + f"its last step has {few} instead of {plan.global_batch}"
 
 
 def _cuts(train: schema.Train, plan: Plan) -> Iterator[str]:

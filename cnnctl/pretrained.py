@@ -7,7 +7,7 @@ is listed, and a last layer for another number of classes stays new and is said 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from cnnctl import nets, runs, weights
 from cnnctl.config.images import Data
+from cnnctl.config.near import did_you_mean
 from cnnctl.errors import CheckpointError
 from cnnctl.nets import hub, twins
 from cnnctl.nets.spec import Spec
@@ -72,17 +73,22 @@ class Start:
         }
 
 
-def find(
-    reference: str, spec: Spec, *, num_classes: int, shape: tuple[int, int, int], outputs: str
-) -> Start:
+def find(  # noqa: PLR0913 - what is wanted, and of which net
+    reference: str, spec: Spec, *, num_classes: int, shape: tuple[int, int, int], outputs: str,
+    layers: Sequence[str] | None = None,
+) -> Start:  # fmt: skip
     """The weights that `reference` names, for the net of `spec` on these classes and images.
 
-    Raises CheckpointError, NetError or RunError if there are none, or they are of another net.
+    With `layers` only those are taken, and the source may be another net. Raises CheckpointError,
+    NetError or RunError if there are none, or they do not fit.
     """
     found = _read(reference, spec, outputs)
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
         net = nets.build(spec, num_classes=num_classes, shape=shape)
-    tensors, new, unused = _fit(found.source, net, _renamed(found.tensors, net, spec), num_classes)
+    _known(layers or (), net)
+    wanted = {n for n in net.state_dict() if layers is None or n.partition(".")[0] in layers}
+    renamed = _renamed(found.tensors, wanted, spec)
+    tensors, new, unused = _fit(found.source, net, renamed, num_classes, wanted)
     return Start(found.source, tensors, new, unused, found.mean, found.std)
 
 
@@ -129,9 +135,11 @@ def _file(file: Path) -> dict[str, Tensor]:
     return found
 
 
-def _renamed(found: dict[str, Tensor], net: nn.Module, spec: Spec) -> dict[str, tuple[str, Tensor]]:
+def _renamed(
+    found: dict[str, Tensor], wanted: set[str], spec: Spec
+) -> dict[str, tuple[str, Tensor]]:
     """Our name -> (their name, tensor); names that nobody knows stand for themselves."""
-    own = {name for name in net.state_dict() if not name.endswith(COUNTER)}
+    own = {name for name in wanted if not name.endswith(COUNTER)}
     if spec.twin is None or own <= set(found):
         return {name: (name, value) for name, value in found.items()}
     names = twins.key_map(spec)
@@ -142,13 +150,26 @@ def _renamed(found: dict[str, Tensor], net: nn.Module, spec: Spec) -> dict[str, 
     return renamed
 
 
+def _known(layers: Sequence[str], net: nn.Module) -> None:
+    """Raises CheckpointError if the net has no layer of one of these names."""
+    own = [name for name, layer in net.named_children() if [*layer.parameters()]]
+    for name in layers:
+        if name not in own:
+            text = f"pretrained_layers: the net has no layer '{name}' with weights"
+            raise CheckpointError(text, did_you_mean(name, own))
+
+
 def _fit(
-    source: str, net: nn.Module, found: Mapping[str, tuple[str, Tensor]], num_classes: int
-) -> tuple[dict[str, Tensor], tuple[str, ...], tuple[str, ...]]:
+    source: str, net: nn.Module, found: Mapping[str, tuple[str, Tensor]], num_classes: int,
+    wanted: set[str],
+) -> tuple[dict[str, Tensor], tuple[str, ...], tuple[str, ...]]:  # fmt: skip
     """The tensors that fit, the names of those that stay new, and of those not used."""
     tensors, new, wrong = {}, [], []
     for name, own in net.state_dict().items():
         if name not in found and name.endswith(COUNTER):
+            continue
+        if name not in wanted:
+            new.append(name)
             continue
         if name not in found:
             wrong.append(f"{name} is missing")

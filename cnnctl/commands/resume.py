@@ -10,6 +10,7 @@ from cnnctl import runs
 from cnnctl.commands import Call
 from cnnctl.commands.settle import settle
 from cnnctl.config import compose, launch, paths, replay, resume
+from cnnctl.config.overrides import key_of
 from cnnctl.errors import ConfigError, Problem, UsageError
 from cnnctl.report.result import Result
 
@@ -21,7 +22,8 @@ def run(call: Call, overrides: list[str]) -> Result:
     refused = [flag for flag in call.flags if flag in ("--multirun", "--config", *launch.PRINTS)]
     if refused:
         raise UsageError(f"--resume goes on with one run; it does not go with {refused[0]}")
-    folder = runs.find(call.flags["--resume"], finished=False)
+    given = [text.partition("=")[2] for text in overrides if key_of(text) == "outputs"]
+    folder = runs.find(call.flags["--resume"], *given[-1:], finished=False)
     saved = runs.read_config(folder / runs.CONFIG)
     with compose.opened(paths.extra_dirs(call.flags)):
         config, problems = replay.replay(runs.read_config(folder / runs.CONFIG), overrides)

@@ -18,11 +18,15 @@ WHOLE = ("cosine", "one_cycle")  # schedules that know the end
 
 def refused(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Problem]:
     """A problem for every key that is changed and would change the mathematics."""
-    hint = "a new run: cnnctl train --config RUN/config.yaml …"
+    hint = "that is a new run: cnnctl train --config RUN/config.yaml …"
+    changed = list(differences(saved, wanted))
+    others = {key.removesuffix(".name") for key, _, _ in changed} - {"hardware"}
     found = [
-        Problem(f"'{key}={_text(new)}' would change the run, which has {_text(old)}", hint, key)
-        for key, old, new in differences(saved, wanted)
+        Problem(f"{key}={_text(new)} would change the run, which has {_text(old)}", hint, key)
+        for key, old, new in changed
         if not any(key == may or key.startswith(f"{may}.") for may in (*MAY_CHANGE, *BATCH))
+        # of another choice of a group, its name says it all
+        and (key.endswith(".name") or key.partition(".")[0] not in others)
     ]
     before, after = (side["trainer"]["max_epochs"] for side in (saved, wanted))
     if after < before:

@@ -27,7 +27,8 @@ def examine(net: Net, parts: Sequence[Part], seeds: Sequence[int | None]) -> Fin
     `parts` are the batches of the step, `net` is as it was before it, and each part draws from
     its seed what it drew before; None goes on with the seed of the part before. Gradients that
     stand in the net stay, and so do its buffers. None where everything is finite: then it was
-    the batch of another process, or kernels that do not give the same bits each time.
+    the batch of another process, or kernels that do not give the same bits each time. Not for
+    nets whose layers wait for other processes (synchronised batch norms, sharded weights).
     """
     found = _images(parts) or _weights(net)
     if found is not None:

@@ -14,10 +14,10 @@ from cnnctl.config import schema
 from cnnctl.errors import NetError, TrainingError
 from cnnctl.nets import meta
 from cnnctl.nets.net import Net
+from cnnctl.nets.sizes import BATCH_NORM
 from cnnctl.nets.spec import Spec
 from cnnctl.plan import Plan
 
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 SPLIT = "batch normalisation takes its statistics over each piece: the steps are not the same"
 NOTHING = "a smaller data.size, another net, or hardware.precision=bf16-mixed"
 
@@ -27,7 +27,7 @@ def has_batchnorm(net: nn.Module) -> bool:
 
     `SPLIT` says so to the user. Batch norms that keep the statistics they have do not count.
     """
-    return any(isinstance(layer, NORMS) and layer.training for layer in net.modules())
+    return any(isinstance(layer, BATCH_NORM) and layer.training for layer in net.modules())
 
 
 def tight(plan: Plan, has: int) -> str | None:

@@ -31,7 +31,10 @@ class Stop:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._note) for number in self.signals}
+        before = {number: signal.getsignal(number) for number in self.signals}
+        for number in self.signals:
+            if before[number] is not signal.SIG_IGN:  # as a shell does for a job in the background
+                signal.signal(number, self._note)
         try:
             yield
         finally:
