@@ -9,7 +9,7 @@ from typing import Any
 from cnnctl import devices, nets
 from cnnctl.audit import document, step
 from cnnctl.audit.forward import forward
-from cnnctl.config import learning, schema
+from cnnctl.config import learning, rules_learning, schema
 from cnnctl.data.source import Feed, Source
 from cnnctl.devices import Device
 from cnnctl.errors import ConfigError, NetError, Problem
@@ -71,6 +71,7 @@ def make(
     images = math.ceil(source.sizes["train"] / device.world)
     per_epoch = math.ceil(math.ceil(images / train.data.batch_size) / accumulate)
     steps = min(train.trainer.max_epochs * per_epoch, train.trainer.max_steps or 2**63)
+    rules_learning.swa_begin(train.trainer, per_epoch=per_epoch, steps=steps)
     global_batch = train.data.batch_size * device.world * accumulate
     setting = step.Setting(
         min(train.data.batch_size, images), train.optimizer, device.precision,

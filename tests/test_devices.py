@@ -60,6 +60,7 @@ def test_the_device_is_named(machine) -> None:
     machine(0)
     assert settle(hardware("cpu")) == Device(
         accelerator="cpu", devices=1, num_nodes=1, precision="32-true", strategy="auto",
+        sync_batchnorm=False, deterministic=True, matmul="highest",
         name=settle(hardware("cpu")).name,
     )  # fmt: skip
 
@@ -133,3 +134,27 @@ def test_all_that_does_not_fit_is_told_at_once(machine) -> None:
     assert [line.split(" ")[0] for line in refusals("gpu", devices=2)] == [
         "hardware.devices=2", "hardware.precision=bf16-mixed",
     ]  # fmt: skip
+
+
+def test_the_switches_of_torch_are_those_of_the_configuration(machine) -> None:
+    machine(2)
+    changes = {"sync_batchnorm": True, "deterministic": False, "matmul": "high"}
+    device = settle(hardware("multi_gpu", **changes))
+    assert {name: getattr(device, name) for name in changes} == changes
+
+
+@pytest.mark.parametrize(
+    ("gpus", "name", "changes", "told"),
+    [
+        (0, "auto", {"matmul": "high"}, "hardware.matmul=high is for GPUs"),
+        (1, "multi_gpu", {"sync_batchnorm": True}, "hardware.sync_batchnorm=true has no effect"),
+        (1, "multi_gpu", {"strategy": "fsdp"}, "hardware.strategy=fsdp shares the weights out"),
+        (0, "auto", {"sync_batchnorm": True, "devices": 2}, "hardware.sync_batchnorm=true needs"),
+    ],
+)
+def test_what_does_not_go_with_the_machine_is_refused(machine, gpus, name, changes, told) -> None:
+    machine(gpus)
+    (line,) = refusals(name, **changes)
+    assert line.startswith(told)
+    machine(4)
+    assert settle(hardware(name, **changes | {"devices": 2})).world == 2

@@ -17,7 +17,7 @@ CONTEXT = 500_000_000  # bytes: what CUDA and its libraries take before the firs
 SLACK = 0.06  # of the tensors: fragments and workspaces of the caching allocator, assumed
 MOMENTUM = Sgd(
     name="sgd", lr=0.1, weight_decay=0, scaling="none", reference_batch=256, momentum=0.9,
-    nesterov=False,
+    nesterov=False, decay_norms=True, layer_decay=None,
 )  # fmt: skip
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cnnctl import data, devices, plan, pretrained, runs
+from cnnctl import data, devices, plan, plan_checks, pretrained, runs
 from cnnctl.commands.settle import settle
 from cnnctl.config.schema import Train
 from cnnctl.data import feed
@@ -33,7 +34,10 @@ def prepare(
             train.pretrained, spec, num_classes=classes, shape=shape, outputs=train.outputs
         )
     told = None if start is None else start.document(train.data)
-    return Job(config, train, spec, source, plan.make(train, spec, source, told), start)
+    made = plan.make(train, spec, source, told)
+    for line in plan_checks.check(train, made):
+        print(f"cnnctl: {line}", file=sys.stderr)
+    return Job(config, train, spec, source, made, start)
 
 
 def ready(train: Train, *, build: bool = True) -> Source:

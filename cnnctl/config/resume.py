@@ -20,7 +20,8 @@ def refused(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Problem
     """A problem for every key that is changed and would change the mathematics."""
     hint = "that is a new run: cnnctl train --config RUN/config.yaml …"
     changed = list(differences(saved, wanted))
-    others = {key.removesuffix(".name") for key, _, _ in changed} - {"hardware"}
+    names = {key for key, _, _ in changed if key.endswith(".name")} - {"hardware.name"}
+    others = {key.removesuffix(".name") for key in names}
     found = [
         Problem(f"{key}={_text(new)} would change the run, which has {_text(old)}", hint, key)
         for key, old, new in changed

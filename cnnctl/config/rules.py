@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cnnctl.config import learning, schema
+from cnnctl.config import learning, rules_learning, schema
 from cnnctl.config.images import Data, Digits, Folder
 from cnnctl.config.rules_augment import OWN_LOSS, augment
 from cnnctl.config.rules_data import splits
 from cnnctl.config.rules_published import published
+from cnnctl.config.rules_steps import steps
 from cnnctl.errors import Problem
 
 
@@ -28,6 +29,7 @@ def broken(parts: Mapping[str, Any]) -> list[Problem]:
         problems += _weighed(parts["data"], parts["model"])
     if "schedule" in parts and "trainer" in parts:
         problems += _time(parts["schedule"], parts["trainer"].max_epochs)
+    problems += [*steps(parts), *rules_learning.learning(parts)]
     if "hardware" in parts:
         problems += _hardware(parts["hardware"])
     return problems

@@ -44,15 +44,15 @@ class DataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> Loader:
         """Shuffled, and changed at random."""
-        world, rank = self._place()
-        labels, weights = self.source.splits["train"].labels, None
-        if self.data.balance == "sample":
-            weights = balance.weights(labels, len(self.source.classes))[labels]
-        order = Order(len(labels), self.seed, world=world, rank=rank, weights=weights)
-        alone = ALONE if self.chunked else 0
-        self.batches = Batches(order, self.data.batch_size, parts=self.parts, alone=alone)
+        self.batches = self._training(alone=ALONE if self.chunked else 0)
         self.batches.resume(*self.begun)
         return self._loader("train", self.batches, self._view())
+
+    def repeat(self, epoch: int) -> Loader:
+        """The batches of an epoch of training once more, one by one, in a loader of its own."""
+        batches = self._training()
+        batches.set_epoch(epoch)
+        return self._loader("train", batches, self._view(), stay=False)
 
     def chunk(self, batches: int) -> None:
         """From now on the loader of training hands over so many batches at a time."""
@@ -115,6 +115,14 @@ class DataModule(pl.LightningDataModule):
             pixels = self.transfer_batch_to_device(pixels, self.trainer.strategy.root_device, 0)
         return self.on_after_batch_transfer(pixels, 0)[0]
 
+    def _training(self, alone: int = 0) -> Batches:
+        world, rank = self._place()
+        labels, weights = self.source.splits["train"].labels, None
+        if self.data.balance == "sample":
+            weights = balance.weights(labels, len(self.source.classes))[labels]
+        order = Order(len(labels), self.seed, world=world, rank=rank, weights=weights)
+        return Batches(order, self.data.batch_size, parts=self.parts, alone=alone)
+
     def _view(self) -> View:
         area = self.augment.crop
         return Whole(self.data.size) if area is None else Window(self.data.size, area)
@@ -123,7 +131,7 @@ class DataModule(pl.LightningDataModule):
         """How many processes there are, and which of them this is."""
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
 
-    def _loader(self, split: str, batches: Batches, view: View) -> Loader:
+    def _loader(self, split: str, batches: Batches, view: View, *, stay: bool = True) -> Loader:
         feed = self.source.feeds.get(split)
         workers = 0 if feed is None else feed.workers
         loader: Any = Unsized if split == "train" else DataLoader
@@ -134,7 +142,7 @@ class DataModule(pl.LightningDataModule):
             generator=torch.Generator(),  # or it would draw from the numbers that dropout gets
             num_workers=workers,
             worker_init_fn=_deaf if workers else None,
-            persistent_workers=workers > 0,
+            persistent_workers=stay and workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
 

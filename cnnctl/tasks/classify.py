@@ -58,7 +58,7 @@ class Classify(Steps):
         """Start counting, or go on where a checkpoint was written within the epoch."""
         self.tallies["train"] = Tally(self.device)
         if self.earlier and self.global_rank == 0:
-            self.tallies["train"].sums.copy_(torch.tensor(self.earlier))
+            self.tallies["train"].sums.copy_(torch.tensor(self.earlier, dtype=torch.float64))
         self.earlier = []
 
     def on_validation_epoch_start(self) -> None:

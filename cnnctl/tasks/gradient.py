@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from cnnctl.data.order import Ticket
 from cnnctl.data.prepare import Batch
@@ -25,6 +26,9 @@ class Measured(NamedTuple):
     labels: Tensor
 
 
+FULL = (
+    "DefaultCPUAllocator: can't allocate memory", "out of memory", "bad_alloc", "ALLOC_FAILED",
+)  # fmt: skip
 Measure = Callable[[Tensor, Tensor], Measured]
 
 
@@ -76,8 +80,10 @@ class Gradient:
     def _halve(self) -> None:
         """Cut every batch into twice as many pieces. Raises TrainingError if it is one image."""
         images = max(len(part.samples) for part in self.parts)
-        if self.pieces >= images:
-            raise TrainingError("out of memory with a single image", "a smaller net, or data.size")
+        least = 2 if any(isinstance(layer, _BatchNorm) for layer in self.net.modules()) else 1
+        if self.pieces * 2 * least > images:
+            few = "a single image" if least == 1 else "two images, which batch norm needs"
+            raise TrainingError(f"out of memory with {few}", "a smaller net, or data.size")
         self.pieces *= 2
         size = math.ceil(images / self.pieces)
         self.notice(f"out of memory: batches of {images} are made in pieces of {size} from here on")
@@ -85,19 +91,24 @@ class Gradient:
     def _part(self, batch: Batch, task: pl.LightningModule) -> None:
         images, labels, ticket = batch
         seed(ticket.word, images.device)
-        size = math.ceil(len(images) / self.pieces)
-        pieces = list(zip(images.split(size), labels.split(size), strict=True))
+        cut = pieces(images, labels, self.pieces)
         share = len(images) / ticket.images if ticket.images else 1.0
-        for number, (some, wanted) in enumerate(pieces, 1):
+        for number, (some, wanted) in enumerate(cut, 1):
             measured = self.measure(some, wanted)
             if not self.losses:
                 self.net.zero_grad()
             self.measured.append(Measured(*(value.detach() for value in measured)))
             loss = measured.loss if share == 1 else measured.loss * share
-            if len(pieces) > 1:
+            if len(cut) > 1:
                 loss = loss * (self.net.weight(wanted) / self.net.weight(labels))
             self.losses.append(loss.detach())
-            backward(loss, task, last=ticket.last and number == len(pieces))
+            backward(loss, task, last=ticket.last and number == len(cut))
+
+
+def pieces(images: Tensor, labels: Tensor, many: int) -> list[tuple[Tensor, Tensor]]:
+    """A batch in so many pieces, none much smaller than the others; at most one for each image."""
+    most = min(many, len(images))
+    return list(zip(images.tensor_split(most), labels.tensor_split(most), strict=True))
 
 
 def seed(word: int, device: torch.device) -> None:
@@ -124,4 +135,4 @@ def is_oom(error: BaseException) -> bool:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     text = str(error)  # a CPU and Apple's GPU raise a RuntimeError
-    return "DefaultCPUAllocator: can't allocate memory" in text or "out of memory" in text
+    return any(known in text for known in FULL)

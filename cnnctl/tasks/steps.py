@@ -21,6 +21,7 @@ from cnnctl.nets.net import Net
 from cnnctl.tasks.gradient import Gradient, Measured
 
 Configure = Callable[[Net], OptimizerLRScheduler]
+Explained = Callable[[Sequence[Ticket]], tuple[TrainingError, bool]]  # and whether to go on helps
 STATE = "place"  # the entry of a checkpoint that holds ours
 torch_: Any = torch
 foreach_norm = torch_._foreach_norm  # noqa: SLF001 - one call for all; it has no public name
@@ -68,7 +69,7 @@ class Steps(pl.LightningModule):
         self.rollback = rollback
         self.place = Place()
         self.gradient = Gradient(net, self.measure, split=split)
-        self.explain: Callable[[Sequence[Ticket]], TrainingError] = _unexplained
+        self.explain: Explained = _unexplained
         self.notice: Callable[[str], None] = lambda _: None
         self._before: list[Tensor] = []
 
@@ -113,7 +114,7 @@ class Steps(pl.LightningModule):
 
     def _step(self, optimizer: LightningOptimizer) -> None:
         """Apply the gradient, unless it is not finite."""
-        rate = optimizer.param_groups[0]["lr"]
+        rate = max(group["lr"] for group in optimizer.param_groups)
         try:
             optimizer.step()
         except NotFinite:
@@ -144,12 +145,12 @@ class Steps(pl.LightningModule):
 
     def _undo(self, optimizer: LightningOptimizer) -> None:
         """Leave the step out and go on slower; raises TrainingError if that is not wanted."""
-        error = self.explain(self.gradient.parts)
-        if not self.rollback:
+        error, helps = self.explain(self.gradient.parts)
+        if not self.rollback or not helps:
             raise error
         if len(self.place.undone) == TIMES:
             text = f"{error.message}; {TIMES} steps have been undone before"
-            raise TrainingError(text, error.hint)
+            raise TrainingError(text, "a lower learning rate: optimizer.lr=…")
         self.place.undone = (*self.place.undone, (self.place.epoch, self.place.begun))
         for value, before in zip(self.net.buffers(), self._before, strict=True):
             value.copy_(before)  # running statistics of batches
@@ -158,7 +159,7 @@ class Steps(pl.LightningModule):
                 schedule.base_lrs = [rate * SLOWER for rate in schedule.base_lrs]
         for group in optimizer.param_groups:
             group["lr"] *= SLOWER
-        rate = optimizer.param_groups[0]["lr"]
+        rate = max(group["lr"] for group in optimizer.param_groups)
         self.notice(f"{error.message}: step undone, learning rate halved to {rate:.3g}")
 
     def schedules(self) -> list[Any]:
@@ -192,5 +193,5 @@ class Steps(pl.LightningModule):
         made.ready = made.completed = checkpoint["global_step"]
 
 
-def _unexplained(_: Sequence[Ticket]) -> TrainingError:
-    return TrainingError("the loss or its gradient is not finite")
+def _unexplained(_: Sequence[Ticket]) -> tuple[TrainingError, bool]:
+    return TrainingError("the loss or its gradient is not finite"), True

@@ -20,20 +20,20 @@ from cnnctl.config import rules_learning, schema
 from cnnctl.nets.sizes import BATCH_NORM
 from cnnctl.plan import Plan
 
-Again = Callable[[int], Iterable[Any]]
+Repeat = Callable[[int], Iterable[Any]]
 Mean = Callable[[Any, Any, Any], None]
 
 
-def build(trainer: schema.Trainer, plan: Plan, again: Again) -> list[pl.Callback]:
+def build(trainer: schema.Trainer, plan: Plan, repeat: Repeat) -> list[pl.Callback]:
     """The callback that takes the mean, if one is wanted.
 
-    `again` gives, for an epoch from 0, what the loader of training gave in it. The callback has
+    `repeat` gives, for an epoch from 0, what the loader of training gave in it. The callback has
     to stand before the one that saves checkpoints within an epoch.
     """
     if trainer.ema is not None:
         return [Ema(trainer.ema)]
     begin = rules_learning.swa_begin(trainer, per_epoch=plan.steps_per_epoch, steps=plan.steps)
-    return [] if begin is None else [Swa(begin, again)]
+    return [] if begin is None else [Swa(begin, repeat)]
 
 
 class Averaging(WeightAveraging):
@@ -123,10 +123,10 @@ class Swa(Averaging):
     that each checkpoint holds the net whose figures it has: one more forward pass an epoch.
     """
 
-    def __init__(self, begin: int, again: Again) -> None:
+    def __init__(self, begin: int, repeat: Repeat) -> None:
         super().__init__(use_buffers=False)
         self.begin = begin
-        self.again = again
+        self.repeat = repeat
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         """Not in Lightning's time, which is after the epoch has been measured."""
@@ -142,7 +142,7 @@ class Swa(Averaging):
             self._latest_update_epoch = trainer.current_epoch
         super().on_validation_epoch_start(trainer, pl_module)
         if due:
-            refresh(_net(pl_module), self.again(trainer.current_epoch), trainer)
+            refresh(_net(pl_module), self.repeat(trainer.current_epoch), trainer)
 
 
 @torch.no_grad()

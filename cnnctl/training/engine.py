@@ -76,6 +76,9 @@ def build(device: Device, **options: Any) -> pl.Trainer:
         plugins=[VerifiedIO(), Environment()],
         **options,
     )
+    # Signals are ours. On SIGTERM Lightning's handler would have all processes talk to each other,
+    # wherever they are: two that are waiting for a gradient then wait for ever.
+    trainer._signal_connector.register_signal_handlers = lambda: None  # noqa: SLF001 - there is no switch
     if device.world > 1:
         # Before every batch Lightning would tell all processes whether one has got SIGTERM, and
         # wait for the device: a third of a small step. Whoever started them stops them all.

@@ -7,7 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 
-from cnnctl.errors import DataError
+from cnnctl.errors import DataError, TrainingError
 
 
 @contextlib.contextmanager
@@ -40,6 +40,11 @@ def plain_errors() -> Iterator[None]:
     """An error of the data in a loader process in one line: torch puts its traceback around it."""
     try:
         yield
+    except RuntimeError as wrong:
+        if not str(wrong).startswith("DataLoader worker"):
+            raise
+        text = "a process that decodes images was ended from outside, perhaps for want of memory"
+        raise TrainingError(text, "data.workers=0, or fewer") from wrong
     except DataError as wrong:
         _, around, text = wrong.message.rpartition(f"{DataError.__name__}: ")
         raise DataError(text.strip()) if around else wrong from None

@@ -95,7 +95,7 @@ def _plateau(
         threshold=0,
         eps=0,  # or small rates would stay, and groups drift apart
     )
-    watched = LRSchedulerConfigType(scheduler=plateau, interval="epoch", monitor="val/top1")
+    watched = LRSchedulerConfigType(scheduler=plateau, interval="epoch")  # the task steps it
     if warmup == 0:
         return [watched]
     rise = LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)

@@ -24,7 +24,20 @@ from cnnctl.plan import Plan
 from cnnctl.pretrained import Start
 from cnnctl.tasks.classify import Classify
 from cnnctl.tasks.steps import Configure
-from cnnctl.training import engine, loggers, optimizers, pace, provenance, ranks, schedules
+from cnnctl.training import (
+    available,
+    averaging,
+    engine,
+    groups,
+    loggers,
+    optimizers,
+    pace,
+    provenance,
+    ranks,
+    room,
+    schedules,
+    trouble,
+)
 from cnnctl.training.callbacks import EpochRecord, Record
 from cnnctl.training.checkpoints import Checkpoints
 from cnnctl.training.measure import figures
@@ -65,15 +78,22 @@ def fit(
         rollback=train.on_nan == "rollback", split=train.on_oom == "split",
     )  # fmt: skip
     task.notice = task.gradient.notice = notice
+    has = available.available(plan.device)
+    if warning := room.tight(plan, has):
+        notice(warning)
     stop = Stop(SIGNALS, f"go on with: cnnctl train --resume {run}")
     several, every = pace.fits(train, plan), train.checkpoint.every
     most = int(every.amount) if every.unit == "steps" else None
     module = DataModule(job.source, train, chunked=several)
     task.gradient.again = module.again
+    if plan.device.strategy != "fsdp" and not train.hardware.sync_batchnorm:
+        # their layers wait for other processes, which may not have to look for anything
+        task.explain = trouble.explainer(task, module, job.source, run)
     record, memory = EpochRecord(), MemoryCheck()
     entry = weights.entry(job.config, plan.classes)
     checkpoints = Checkpoints(checkpoint.parent, entry, every, stop)
-    own = [record, memory, *([Pace(module, most)] * several), checkpoints]
+    mean = averaging.build(train.trainer, plan, module.repeat)
+    own = [record, memory, *([Pace(module, most)] * several), *mean, checkpoints]
     with quiet(), plain_errors(), _loggers(train.logger, run, job.config) as targets:
         trainer = engine.build(
             plan.device,
@@ -81,7 +101,9 @@ def fit(
             callbacks=[*own, *callbacks],
         )  # fmt: skip
         with stop.listening():
-            trainer.fit(task, module, ckpt_path=checkpoint if resumed else None, weights_only=True)
+            with trouble.told(lambda: room.advice(train, job.spec, plan, has)):
+                start = checkpoint if resumed else None
+                trainer.fit(task, module, ckpt_path=start, weights_only=True)
             best = weights.read(run / runs.CHECKPOINTS / runs.BEST)
             if "test" in job.source.splits:
                 weights.load(net, best)
@@ -103,6 +125,9 @@ def _net(job: Job, *, new: bool) -> Net:
     if train.data.balance == "loss":
         counts = balance.weights(job.source.splits["train"].labels, len(plan.classes))
         net.class_weights = torch.from_numpy(counts).float()
+    net.label_smoothing = train.trainer.label_smoothing
+    if plan.device.precision == "64-true":
+        net.double()  # Lightning converts it after it has read a checkpoint
     several = plan.device.world > 1  # then gradients must lie as the weights do
     if train.trainer.channels_last and (plan.device.accelerator != "cpu" or several):
         # a CPU copies the weights in every step, which takes it no longer than to find them turned
@@ -129,9 +154,10 @@ def _configure(train: schema.Train, plan: Plan) -> Configure:
         device, clip = plan.device, train.trainer.clip is not None
         how = update.loop(train.optimizer, device.precision, device.accelerator, clip=clip)
         fused = how == "fused"
-        optimizer = optimizers.build(train.optimizer, net.parameters(), plan.lr, fused=fused)
+        made = groups.build(net, train.optimizer, plan.lr)
+        optimizer = optimizers.build(train.optimizer, made, plan.lr, fused=fused)
         # Lightning takes typed dicts here; its own annotation names the resolved class only
-        return [optimizer], schedules.build(train.schedule, optimizer, plan)  # pyright: ignore[reportReturnType]
+        return [optimizer], schedules.build(train.schedule, optimizer, plan, train.trainer)  # pyright: ignore[reportReturnType]
 
     return configure
 

@@ -16,7 +16,9 @@ from cnnctl.audit.live import Live
 from cnnctl.config import learning
 from cnnctl.training import optimizers
 
-PLAIN: dict[str, Any] = {"lr": 0.1, "scaling": "none", "reference_batch": 1}
+PLAIN: dict[str, Any] = {
+    "lr": 0.1, "scaling": "none", "reference_batch": 1, "decay_norms": True, "layer_decay": None,
+}  # fmt: skip
 SHAPES = [(10, 30), (7,), (100,), (20, 20), (3, 3)]
 
 

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,6 +44,19 @@ def test_only_the_first_process_keeps_the_result(
     monkeypatch.setenv("RANK", "0")
     assert cnnctl("_rank", str(prepared)).code == 0
     assert json.loads((prepared / "result.json").read_text()) == {"run": "second"}
+
+
+def test_it_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    """Its stdin is a pipe from there; here it is an empty file, which is at its end, too."""
+    empty = tmp_path / "empty"
+    empty.touch()
+    with empty.open() as nothing:
+        ended = subprocess.run(
+            [sys.executable, "-m", "cnnctl", "_rank", "nowhere"],
+            stdin=nothing, capture_output=True, check=False, start_new_session=True,
+            env={**os.environ, "CNNCTL_STARTED": "1"},
+        )  # fmt: skip
+    assert ended.returncode == -signal.SIGKILL
 
 
 def test_a_folder_that_is_no_run_is_refused(cnnctl) -> None:

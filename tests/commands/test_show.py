@@ -6,7 +6,7 @@ import pytest
 
 
 def test_each_key_has_its_value_and_the_file_or_override_that_set_it(cnnctl) -> None:
-    words = ("show", "model=mlp", "recipe=lenet5_digits", "optimizer.lr=0.01")
+    words = ("show", "model=mlp", "recipe=digits", "optimizer.lr=0.01")
     outcome = cnnctl(*words, "--json")
     assert (outcome.code, outcome.err, outcome.document["command"]) == (0, "", "show")
     rows = outcome.document["result"]["keys"]
@@ -16,7 +16,7 @@ def test_each_key_has_its_value_and_the_file_or_override_that_set_it(cnnctl) -> 
     assert found["optimizer.lr"] == (0.01, "command line: optimizer.lr=0.01")
     assert found["optimizer.betas"] == ([0.9, 0.999], "conf/optimizer/adam.yaml")
     assert found["seed"] == (0, "conf/train.yaml")
-    assert found["trainer.max_epochs"][1] == "conf/recipe/lenet5_digits.yaml"
+    assert found["trainer.max_epochs"][1] == "conf/recipe/digits.yaml"
     assert found["model.hidden"] == ([300], "conf/model/mlp.yaml")
     assert "?" not in {source for _, source in found.values()}
     lines = cnnctl(*words).out.splitlines()

@@ -24,7 +24,7 @@ def composed(*overrides: str, root: str = "train") -> tuple[dict[str, Any], list
 
 
 def test_groups_then_the_recipe_then_the_overrides() -> None:
-    config, problems = composed("recipe=lenet5_digits", "model=mlp", "trainer.max_epochs=3")
+    config, problems = composed("recipe=digits", "model=mlp", "trainer.max_epochs=3")
     assert problems == []
     assert (config["model"]["name"], config["augment"]["name"]) == ("mlp", "shift_rotate")
     assert config["trainer"]["max_epochs"] == 3

@@ -23,8 +23,8 @@ def test_every_key_has_the_file_that_set_it() -> None:
 
 
 def test_a_recipe_and_an_override_come_last() -> None:
-    found = rows("recipe=lenet5_digits", "++optimizer.lr=1", "model=mlp")
-    assert found["trainer.max_epochs"] == (40, "conf/recipe/lenet5_digits.yaml")
+    found = rows("recipe=digits", "++optimizer.lr=1", "model=mlp")
+    assert found["trainer.max_epochs"] == (40, "conf/recipe/digits.yaml")
     assert found["trainer.clip"] == (None, "conf/train.yaml")
     assert found["optimizer.lr"] == (1, "command line: ++optimizer.lr=1")
     assert found["model.hidden"] == ([300], "conf/model/mlp.yaml")

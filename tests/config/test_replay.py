@@ -10,8 +10,8 @@ from cnnctl.config import compose, replay
 
 MANY = "gives several values (cnnctl train -m runs each; a list is written [1,2])"
 RECIPE = (
-    "'recipe=lenet5_digits' does not fit a saved run, which has all choices "
-    "(compose from groups: cnnctl train recipe=lenet5_digits)"
+    "'recipe=digits' does not fit a saved run, which has all choices "
+    "(compose from groups: cnnctl train recipe=digits)"
 )
 
 
@@ -53,7 +53,7 @@ def test_a_group_choice_replaces_its_section_wholly_and_before_the_keys(base) ->
 @pytest.mark.parametrize(
     ("override", "text"),
     [
-        ("recipe=lenet5_digits", RECIPE),
+        ("recipe=digits", RECIPE),
         ("seed.x=1", "unknown key 'seed.x'"),
         ("+seed=1", "'+seed=1' changes the keys of a saved run"),
         ("++seed=1", "'++seed=1' changes the keys of a saved run"),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cnnctl.config import compose, paths, preflight, schema, smoke
 from cnnctl.config.duration import Duration
+from cnnctl.config.rules_learning import swa_begin
 
 OPTIONS = {
     group: sorted(file.stem for file in (paths.conf_dir() / group).glob("*.yaml"))
@@ -136,6 +137,14 @@ def test_a_cut_comes_after_the_first_epoch(schedule, key, wanted) -> None:
     found = shrunk(f"schedule={schedule}", "trainer.max_epochs=90")
     assert found["schedule"][key] == wanted
     assert found["schedule"]["gamma"] == 0.1
+
+
+@pytest.mark.parametrize("swa", ["75%", "150epochs", "100steps"])
+def test_a_mean_of_the_weights_still_has_two_epochs(swa) -> None:
+    words = ["trainer.swa_lr=0.01", "trainer.max_epochs=200", "trainer.accumulate=4"]
+    train = checked(shrunk(f"trainer.swa={swa}", *words))
+    for per_epoch in (1, 2, 3, 180):
+        assert swa_begin(train.trainer, per_epoch=per_epoch, steps=2 * per_epoch) == per_epoch
 
 
 def test_lengths_that_count_epochs_follow() -> None:

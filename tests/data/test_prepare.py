@@ -66,7 +66,8 @@ def pixels(samples: list[int], epoch: int | None = 0, channels: int = 3, size: i
 @pytest.mark.parametrize("channels", [1, 3])
 def test_an_image_is_normalised_as_torchvision_does(channels, last) -> None:
     batch = pixels([3, 1, 4], None, channels)
-    images, labels = prepare(channels=channels, last=last)(batch)
+    images, labels, ticket = prepare(channels=channels, last=last)(batch)
+    assert ticket is batch.ticket
     expected = functional.to_dtype(batch.images, torch.float32, scale=True)
     expected = functional.normalize(expected, list(MEAN[:channels]), list(STD[:channels]))
     torch.testing.assert_close(images, expected, rtol=0, atol=1e-6)
@@ -81,7 +82,7 @@ def test_normalising_is_exact() -> None:
     expected = torch.tensor([
         [-1, -0.6, -0.2, 1], [-1, -0.2, 0.6, 3], [-0.05, 0.05, 0.15, 0.45],
     ]).reshape(1, 3, 2, 2)  # fmt: skip
-    found, _ = prepare(size=2)(batch)
+    found = prepare(size=2)(batch).images
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
@@ -90,7 +91,8 @@ def test_normalising_is_exact() -> None:
 def test_images_are_floats_in_the_layout_that_is_wanted(changes, last) -> None:
     batch = pixels([0, 7, 9])
     before = batch.images.clone()
-    images, labels = prepare(last=last, **changes)(batch)
+    images, labels, ticket = prepare(last=last, **changes)(batch)
+    assert ticket is batch.ticket
     assert (images.dtype, tuple(images.shape)) == (torch.float32, (3, 3, 24, 24))
     layout = torch.channels_last if last else torch.contiguous_format
     assert images.is_contiguous(memory_format=layout)
@@ -106,20 +108,20 @@ def test_images_are_floats_in_the_layout_that_is_wanted(changes, last) -> None:
 def test_what_an_image_becomes_does_not_depend_on_its_batch(changes, size) -> None:
     order = [5, 60, 0, 23, 8, 41, 2]
     done = prepare(size=size, **changes)
-    together, _ = done(pixels(order, size=size))
+    together = done(pixels(order, size=size)).images
     for place, sample in enumerate(order):
         assert torch.equal(done(pixels([sample], size=size))[0][0], together[place])
-    back, _ = done(pixels(order[::-1], size=size))
+    back = done(pixels(order[::-1], size=size)).images
     assert torch.equal(back.flip(0), together)
-    large, _ = done(pixels([*range(64), *order], size=size))
+    large = done(pixels([*range(64), *order], size=size)).images
     assert torch.equal(large[64:], together)
 
 
 @pytest.mark.parametrize("changes", [*CHANGES, *MIXES])
 def test_measuring_changes_nothing(changes) -> None:
     batch = pixels([0, 7, 9], epoch=None)
-    images, labels = prepare(**changes)(batch)
-    expected, _ = prepare()(batch)
+    images, labels, _ = prepare(**changes)(batch)
+    expected = prepare()(batch).images
     assert torch.equal(images, expected)
     assert torch.equal(labels, batch.labels)
 
@@ -128,7 +130,7 @@ def test_measuring_changes_nothing(changes) -> None:
 def test_draws_follow_seed_and_epoch_alone(changes) -> None:
     samples = list(range(12))
     state = torch.get_rng_state()
-    first, _ = prepare(**changes)(pixels(samples))
+    first = prepare(**changes)(pixels(samples)).images
     assert torch.equal(torch.get_rng_state(), state)
     torch.rand(1)
     assert torch.equal(first, prepare(**changes)(pixels(samples))[0])
@@ -140,7 +142,7 @@ def test_draws_follow_seed_and_epoch_alone(changes) -> None:
 @given(st.lists(st.integers(0, 63), min_size=1, max_size=9), st.sampled_from(MIXES))
 def test_soft_labels_are_shares_of_the_classes_in_a_pair(samples, changes) -> None:
     batch = pixels(samples)
-    _, labels = prepare(**changes)(batch)
+    labels = prepare(**changes)(batch).labels
     torch.testing.assert_close(labels.sum(1), torch.ones(len(samples)))
     for row, own, other in zip(labels, batch.labels, batch.labels.roll(1), strict=True):
         assert set(row.nonzero()[:, 0].tolist()) <= {int(own), int(other)}
@@ -167,7 +169,7 @@ def test_the_changes_are_done_in_their_order() -> None:
         torch.full((40, 3, 24, 24), 255, dtype=torch.uint8), torch.zeros(40, dtype=torch.int64),
         Ticket(np.arange(40), 0),
     )  # fmt: skip
-    images, _ = prepare(shift=4, erase=1)(batch)
+    images = prepare(shift=4, erase=1)(batch).images
     levels = images[:, 0].unique()
     torch.testing.assert_close(levels, torch.tensor([-1.0, 0.0, 1.0]))
 
@@ -176,6 +178,6 @@ def test_the_changes_are_done_in_their_order() -> None:
 def test_everything_is_done_on_the_device_of_the_images(changes) -> None:
     batch = pixels([0, 7, 9, 11, 12, 13, 14, 15])
     elsewhere = batch._replace(images=batch.images.to("meta"), labels=batch.labels.to("meta"))
-    images, labels = prepare(**changes)(elsewhere)
+    images, labels, _ = prepare(**changes)(elsewhere)
     assert images.device.type == labels.device.type == "meta"
     assert images.shape == batch.images.shape

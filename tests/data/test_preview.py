@@ -50,7 +50,7 @@ def test_the_epochs_are_those_of_training() -> None:
     reader, prepare = Reader(source.splits["train"], Whole(32), 3), Prepare(train, 10)
     others = torch.tensor([5, sample, 9]).numpy()  # whatever else is in the batch
     for epoch in range(EPOCHS):
-        images, _ = prepare(reader.batch(Ticket(others, epoch)))
+        images = prepare(reader.batch(Ticket(others, epoch))).images
         seen = images[1] * train.data.std[0] + train.data.mean[0]
         assert rows[2].versions[1 + epoch].float() == pytest.approx(255 * seen, abs=1)
     assert not torch.equal(rows[2].versions[1], rows[2].versions[2])

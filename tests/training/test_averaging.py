@@ -87,7 +87,7 @@ def same(ours: list[Tensor], theirs: list[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
-def again(epoch: int) -> Iterator[list[Any]]:
+def repeated(epoch: int) -> Iterator[list[Any]]:
     """The batches of an epoch, each in a list of its own."""
     generator = torch.Generator().manual_seed(epoch)
     for number in range(BATCHES):
@@ -100,11 +100,11 @@ class Images(pl.LightningDataModule):
 
     def train_dataloader(self) -> Any:
         assert self.trainer is not None
-        lists = list(again(self.trainer.current_epoch))
+        lists = list(repeated(self.trainer.current_epoch))
         return DataLoader(lists, batch_size=None)  # pyright: ignore[reportArgumentType] - a list does
 
     def val_dataloader(self) -> Any:
-        return DataLoader(list(again(99)), batch_size=None)  # pyright: ignore[reportArgumentType] - a list does
+        return DataLoader(list(repeated(99)), batch_size=None)  # pyright: ignore[reportArgumentType] - a list does
 
 
 def trained(
@@ -139,7 +139,7 @@ def ema(decay: float = 0.5) -> Averaging:
 
 
 def swa(begin: int = 2 * BATCHES) -> Averaging:
-    return Swa(begin, again)
+    return Swa(begin, repeated)
 
 
 def mean_of(weights: list[list[Tensor]]) -> list[Tensor]:
@@ -151,7 +151,7 @@ def test_nothing_is_built_unless_it_is_wanted() -> None:
 
     def built(**given: Any) -> list[pl.Callback]:
         trainer: Any = SimpleNamespace(**({"ema": None, "swa": None} | given))
-        return averaging.build(trainer, plan, again)
+        return averaging.build(trainer, plan, repeated)
 
     assert built() == []
     (one,) = built(ema=0.9)
@@ -212,7 +212,7 @@ def test_statistics_of_the_mean_are_those_of_the_images_of_the_epoch(tmp_path) -
     net = Task().net
     net.load_state_dict({name.removeprefix("net."): value
                          for name, value in saved["state_dict"].items()})  # fmt: skip
-    seen = [net[0](images) for ((images, _, _),) in again(3)]
+    seen = [net[0](images) for ((images, _, _),) in repeated(3)]
     mean, var = saved["state_dict"]["net.1.running_mean"], saved["state_dict"]["net.1.running_var"]
     torch.testing.assert_close(mean, torch.stack([value.mean(0) for value in seen]).mean(0))
     torch.testing.assert_close(var, torch.stack([value.var(0) for value in seen]).mean(0))
@@ -252,7 +252,7 @@ def test_a_run_that_goes_on_after_an_epoch_ends_with_the_same_bits(tmp_path, mak
 @pytest.mark.parametrize("make", [ema, swa])
 @pytest.mark.parametrize("step", range(1, EPOCHS * BATCHES, 2))
 def test_the_state_after_any_step_is_complete(tmp_path, make, step) -> None:
-    """Read back, it saves to the same again: what a run goes on with is all there."""
+    """Read back, it saves to the same repeated: what a run goes on with is all there."""
     trained(tmp_path, make(), Save(tmp_path, step))
     saved = state(tmp_path / "within.ckpt")
     task, callback = Task(), make()
@@ -283,10 +283,10 @@ def test_frozen_norms_keep_their_statistics(tmp_path) -> None:
     norm: Any = net[1]
     before = norm.running_mean.clone()
     norm.requires_grad_(requires_grad=False)
-    averaging.refresh(net, again(0), trainer)
+    averaging.refresh(net, repeated(0), trainer)
     assert torch.equal(norm.running_mean, before)
     norm.requires_grad_(requires_grad=True)
-    averaging.refresh(net, again(0), trainer)
+    averaging.refresh(net, repeated(0), trainer)
     assert not torch.equal(norm.running_mean, before)
     assert (norm.momentum, norm.training, net.training) == (0.1, False, False)
 
@@ -295,11 +295,11 @@ def test_new_statistics_need_no_random_draw_and_no_gradient(tmp_path) -> None:
     net, trainer = Task().net.eval(), pl.Trainer(accelerator="cpu", logger=False)
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    averaging.refresh(net, again(0), trainer)
+    averaging.refresh(net, repeated(0), trainer)
     assert torch.equal(torch.get_rng_state(), before)
     assert all(value.grad is None for value in net.parameters())
     first = tensors(net)
-    averaging.refresh(net, again(0), trainer)
+    averaging.refresh(net, repeated(0), trainer)
     assert same(first, tensors(net))
 
 

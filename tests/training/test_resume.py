@@ -1,0 +1,322 @@
+"""A run that is ended at any step, in any way, goes on to the same bits."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+
+from cnnctl import runs, weights
+from cnnctl.data.order import Ticket
+from cnnctl.data.reading import Pixels, Reader
+from cnnctl.errors import Stopped
+from cnnctl.training import trainer
+from cnnctl.training.store import VerifiedIO
+from cnnctl.training.trainer import Job
+
+# Three epochs of three steps, the third of each on fewer images; a checkpoint after every step.
+SHORT = ("trainer.max_epochs=3", "data.size=8", "data.batch_size=500", "checkpoint.every=1steps")
+MLP = (*SHORT, "model=mlp", "model.hidden=[8]")
+DROPOUT = (*SHORT, "model=pattern", "model.levels=[[4]]", "model.hidden=[8]", "model.dropout=0.3")
+BATCH_NORM = (*DROPOUT, "model.norm=batch")
+RARELY = "checkpoint.every=1h"
+SAME = ("weights_sha256", "best", "val", "test", "steps", "epochs", "params", "seed")
+TIMES = {"seconds", "images_per_second", "waiting"}
+SETTINGS = [
+    (*MLP, "optimizer=sgd", "schedule=constant", "augment=mixup"),
+    (*MLP, "optimizer=sgd", "optimizer.nesterov=true", "schedule=step", "schedule.every=1"),
+    (*BATCH_NORM, "optimizer=adam", "schedule=multistep", "schedule.milestones=[1,2]"),
+    (*DROPOUT, "optimizer=adamw", "schedule=cosine", "schedule.warmup=4steps", "trainer.clip=0.1"),
+    (*MLP, "optimizer=rmsprop", "optimizer.centered=true", "optimizer.momentum=0.9"),
+    (*MLP, "schedule=one_cycle", "augment=random_erasing", "data.balance=loss"),
+    (*BATCH_NORM, "schedule=plateau", "schedule.patience=0", "hardware.precision=bf16-mixed"),
+    (*MLP, "schedule=plateau", "schedule.patience=0", "schedule.warmup=5steps", "optimizer.lr=0.5"),
+    (*BATCH_NORM, "trainer.accumulate=2", "data.batch_size=250", "augment=flip_crop"),
+    (*MLP, "data.balance=sample", "trainer.max_steps=8", "trainer.channels_last=false"),
+]
+
+
+class Keep(pl.Callback):
+    """Keeps what the run folder holds after every step and epoch."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.kept: dict[str, Path] = {}
+
+    def keep(self, name: str) -> None:
+        self.kept[name] = self.folder.with_name(f"{self.folder.name} {name}")
+        shutil.copytree(self.folder, self.kept[name])
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
+        if not pl_module.gradient.parts:  # it is over
+            self.keep(f"step {trainer.global_step}")
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.keep(f"epoch {trainer.current_epoch + 1}")
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.keep("trained")
+
+
+class Signal(pl.Callback):
+    """Sends signals to this process, in a hook, once so many steps are made."""
+
+    def __init__(self, number: int, hook: str, step: int, *, times: int = 1) -> None:
+        self.step = step
+        self.number = number
+        self.times = times
+        setattr(self, hook, self.send)
+
+    def send(self, trainer: pl.Trainer, *_: Any) -> None:
+        while self.times and trainer.global_step >= self.step:
+            self.times -= 1
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return runs.create(str(tmp_path / "outputs"), "train", "run")
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    """metrics.csv without what depends on the clock."""
+    with (run / "metrics.csv").open(encoding="utf-8") as file:
+        found = list(csv.DictReader(file))
+    return [{name: row[name] for name in row if name not in TIMES} for row in found]
+
+
+def told(run: Path, result: dict[str, Any]) -> dict[str, Any]:
+    """All that must not depend on whether a run was ended."""
+    last = weights.read(run / "checkpoints/last.ckpt")
+    assert weights.sha256(last.weights) == result["weights_sha256"]
+    return {name: result[name] for name in SAME} | {"rows": rows(run), "epoch": last.epoch}
+
+
+def fitted(job: Job, run: Path, *callbacks: pl.Callback) -> dict[str, Any]:
+    return told(run, trainer.fit(job, run, list(callbacks)))
+
+
+@pytest.mark.parametrize("overrides", SETTINGS, ids=" ".join)
+def test_whatever_is_learned_and_how_goes_on_to_the_same_bits(prepare, folder, overrides) -> None:
+    job, keep = prepare(*overrides), Keep(folder)
+    expected = fitted(job, folder, keep)
+    steps = expected["steps"]
+    names = ["step 1", "step 3", "epoch 1", "step 5", f"step {steps - 1}", f"step {steps}"]
+    for name in [*names, "epoch 3", "trained"]:
+        assert fitted(job, keep.kept[name]) == expected, name
+
+
+@pytest.fixture
+def instants(monkeypatch: pytest.MonkeyPatch) -> Callable[[Job, Path], tuple[Any, list[Path]]]:
+    """Train, and keep what a kill leaves behind just before and after each file is renamed."""
+    rename = Path.replace
+
+    def train(job: Job, run: Path) -> tuple[dict[str, Any], list[Path]]:
+        kept: dict[str, Path] = {}
+
+        def keep() -> None:
+            files = sorted(file for file in run.rglob("*") if file.is_file())
+            digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+            name = hashlib.sha256(f"{files} {digest}".encode()).hexdigest()
+            if name not in kept:
+                kept[name] = run.with_name(f"{run.name} {len(kept)}")
+                shutil.copytree(run, kept[name])
+
+        def replace(file: Path, target: Path) -> Path:
+            keep()
+            place = rename(file, target)
+            keep()
+            return place
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", replace)
+            result = fitted(job, run)
+        return result, [*kept.values()]
+
+    return train
+
+
+@pytest.mark.parametrize("rate", [0.5, 20])  # the last epoch is the best, or the first
+def test_a_kill_between_any_two_changes_on_disk_costs_nothing(
+    prepare, folder, instants, rate
+) -> None:
+    job = prepare(*MLP, "data.batch_size=700", "optimizer=sgd", f"optimizer.lr={rate}")
+    expected, kept = instants(job, folder)
+    assert expected["best"]["epoch"] == (3 if rate < 1 else 1)
+    assert len(kept) > 15
+    for run in kept:
+        assert fitted(job, run) == expected, sorted(run.rglob("*"))
+
+
+def test_a_run_that_is_killed_again_and_again_gets_there(prepare, folder) -> None:
+    job = prepare(*MLP)
+    expected = fitted(job, folder)
+    run = runs.create(str(folder.parent), "train", "often")
+    for step in range(1, 10):
+        with pytest.raises(RuntimeError, match="killed"):
+            trainer.fit(job, run, [Killed(step)])
+    result = trainer.fit(job, run, [])
+    assert told(run, result) == expected
+    assert result["resumed"] == [*range(1, 10)]
+
+
+class Killed(pl.Callback):
+    """Ends the run without a word, after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            raise RuntimeError("killed")
+
+
+@pytest.mark.parametrize(
+    ("hook", "step", "overrides"),
+    [
+        ("on_train_start", 0, ()),
+        ("on_train_batch_start", 0, ("augment=mixup",)),
+        ("on_train_batch_end", 4, ("trainer.accumulate=2", "data.batch_size=250")),
+        ("on_validation_batch_end", 3, ()),
+        ("on_validation_batch_end", 6, ()),
+        ("on_validation_start", 9, ()),
+        ("on_train_epoch_end", 6, ()),
+        ("on_train_epoch_end", 9, ()),
+        ("on_train_end", 9, ()),
+        ("on_test_batch_start", 9, ()),
+        ("on_test_end", 9, ()),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_that_then_goes_on_to_the_same_bits(
+    prepare, folder, hook, step, overrides, number
+) -> None:
+    job = prepare(*BATCH_NORM, RARELY, *overrides)
+    expected = fitted(job, folder)
+    run = runs.create(str(folder.parent), "train", "ended")
+    with pytest.raises(Stopped) as ended:
+        trainer.fit(job, run, [Signal(number, hook, step)])
+    assert ended.value.exit_code == 128 + number
+    assert ended.value.hint == f"go on with: cnnctl train --resume {run}"
+    result = trainer.fit(job, run, [])
+    assert told(run, result) == expected
+    assert all(after >= step for after in result["resumed"])
+
+
+def test_a_second_ctrl_c_does_not_wait(prepare, folder) -> None:
+    with pytest.raises(Stopped) as ended:
+        trainer.fit(prepare(*MLP), folder, [Signal(signal.SIGINT, "on_train_batch_start", 4, times=2)])
+    assert ended.value.exit_code == 130
+
+
+def test_a_signal_while_the_last_weights_are_saved_is_not_lost(
+    prepare, folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = prepare(*MLP, RARELY, "optimizer=sgd", "optimizer.lr=20")
+    expected = fitted(job, folder)
+    assert expected["best"]["epoch"] < 3  # or there is nothing to save at the end
+    run = runs.create(str(folder.parent), "train", "ended")
+    save = VerifiedIO.save_checkpoint
+
+    def signalled(self: VerifiedIO, checkpoint: dict[str, Any], path: Path, *more: Any) -> None:
+        if checkpoint["global_step"] == 9:
+            os.kill(os.getpid(), signal.SIGTERM)
+        save(self, checkpoint, path, *more)
+
+    monkeypatch.setattr(VerifiedIO, "save_checkpoint", signalled)
+    with pytest.raises(Stopped):
+        trainer.fit(job, run, [])
+    monkeypatch.undo()
+    assert fitted(job, run) == expected
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty small JPEGs of two classes."""
+    root, generator = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for split, count in (("train", 20), ("val", 5), ("test", 5)):
+        for label, light in (("cat", 60), ("dog", 180)):
+            place = root / split / label
+            place.mkdir(parents=True)
+            for number in range(count):
+                pixels = generator.integers(light - 60, light + 60, (12, 12, 3)).astype(np.uint8)
+                Image.fromarray(pixels).save(place / f"{number}.jpg")
+    return root
+
+
+@pytest.fixture
+def reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[Any]]]:
+    """(epoch, batch) of the training batches that were read since the last call, sorted.
+
+    Also of loader processes, which inherit what is patched here.
+    """
+    log, read = tmp_path / "reads", Reader.batch
+
+    def noted(self: Reader, ticket: Ticket) -> Pixels:
+        if ticket.epoch is not None:
+            with log.open("a") as file:
+                file.write(f"{ticket.epoch} {ticket.number}\n")
+        return read(self, ticket)
+
+    monkeypatch.setattr(Reader, "batch", noted)
+
+    def found() -> list[Any]:
+        lines = log.read_text().splitlines()
+        log.unlink()
+        return sorted(tuple(int(word) for word in line.split()) for line in lines)
+
+    yield found
+
+
+def test_loader_processes_change_nothing_and_no_batch_that_is_past_is_read_again(
+    prepare, folder, pictures, reads
+) -> None:
+    words = (
+        "data=folder", f"data.root={pictures}", "data.cache=never", "data.size=8",
+        "data.batch_size=8", "model=mlp", "model.hidden=[4]", "model.input=[3,8,8]",
+        "augment=resized_crop", "trainer.max_epochs=2", "checkpoint.every=1steps",
+    )  # fmt: skip
+    found, batches = [], [(epoch, number) for epoch in range(2) for number in range(5)]
+    for workers in range(3):
+        job = prepare(*words, f"data.workers={workers}")
+        assert job.plan.feeds["train"].workers == workers
+        run = runs.create(str(folder.parent), "train", f"workers{workers}")
+        keep = Keep(run)
+        found.append(fitted(job, run, keep))
+        assert reads() == batches
+        for step in (3, 5, 7)[workers : workers + 2]:
+            assert fitted(job, keep.kept[f"step {step}"]) == found[-1]
+            assert sorted(set(reads())) == batches[step:]  # Lightning may begin an epoch twice
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_constant_schedule_is_extended_to_what_a_longer_run_gives(prepare, folder) -> None:
+    words = (*BATCH_NORM, "schedule=constant", "trainer.max_epochs=2")
+    fitted(prepare(*words), folder)
+    run = runs.create(str(folder.parent), "train", "longer")
+    longer = prepare(*words, "trainer.max_epochs=4")
+    assert fitted(longer, folder) == fitted(longer, run)
+
+
+def test_nothing_else_that_draws_numbers_changes_a_run(prepare, folder) -> None:
+    job = prepare(*DROPOUT)
+    expected = fitted(job, folder)
+    run = runs.create(str(folder.parent), "train", "drawn")
+
+    class Draws(pl.Callback):
+        def on_train_batch_start(self, *_: Any) -> None:
+            torch.rand(3)
+            np.random.rand(3)  # noqa: NPY002 - the global generator is the point
+
+    assert fitted(job, run, Draws()) == expected
