@@ -114,7 +114,13 @@ def test_a_warmup_longer_than_the_run_is_refused() -> None:
 )
 def test_the_learning_rate_grows_with_the_global_batch(scaling, batch, lr) -> None:
     optimizer = learning.Optimizer(
-        name="sgd", lr=0.1, weight_decay=0, scaling=scaling, reference_batch=256
+        name="sgd",
+        lr=0.1,
+        weight_decay=0,
+        scaling=scaling,
+        reference_batch=256,
+        decay_norms=True,
+        layer_decay=None,
     )
     assert scaled(optimizer, batch) == pytest.approx(lr, rel=1e-12)
 

@@ -23,7 +23,14 @@ from cnnctl.audit.step import Setting, measure
 from cnnctl.config.learning import Adam, RmsProp, Sgd
 from cnnctl.training import optimizers
 
-PLAIN: dict[str, Any] = {"lr": 1e-3, "weight_decay": 1e-4, "scaling": "none", "reference_batch": 1}
+PLAIN: dict[str, Any] = {
+    "lr": 1e-3,
+    "weight_decay": 1e-4,
+    "scaling": "none",
+    "reference_batch": 1,
+    "decay_norms": True,
+    "layer_decay": None,
+}
 SGD = Sgd(name="sgd", **PLAIN, momentum=0.9, nesterov=False)
 ADAM = Adam(name="adam", **PLAIN, betas=(0.9, 0.999), eps=1e-8)
 RMSPROP = RmsProp(name="rmsprop", **PLAIN, alpha=0.99, eps=1e-8, momentum=0, centered=False)

@@ -19,7 +19,14 @@ from cnnctl.audit.step import Setting, measure
 from cnnctl.config.learning import Sgd
 from cnnctl.errors import NetError
 
-PLAIN: dict[str, Any] = {"lr": 0.1, "weight_decay": 0, "scaling": "none", "reference_batch": 1}
+PLAIN: dict[str, Any] = {
+    "lr": 0.1,
+    "weight_decay": 0,
+    "scaling": "none",
+    "reference_batch": 1,
+    "decay_norms": True,
+    "layer_decay": None,
+}
 SGD = Sgd(name="sgd", **PLAIN, momentum=0, nesterov=False)
 MOMENTUM = Sgd(name="sgd", **PLAIN, momentum=0.9, nesterov=False)
 GPU: dict[str, Any] = {"accelerator": "gpu"}  # the same on every CPU

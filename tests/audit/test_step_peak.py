@@ -11,7 +11,14 @@ from torch import Tensor, nn
 from cnnctl.audit.step import Memory, Setting, measure
 from cnnctl.config.learning import RmsProp, Sgd
 
-PLAIN: dict[str, Any] = {"lr": 0.1, "weight_decay": 0, "scaling": "none", "reference_batch": 1}
+PLAIN: dict[str, Any] = {
+    "lr": 0.1,
+    "weight_decay": 0,
+    "scaling": "none",
+    "reference_batch": 1,
+    "decay_norms": True,
+    "layer_decay": None,
+}
 SGD = Sgd(name="sgd", **PLAIN, momentum=0, nesterov=False)
 RMSPROP = RmsProp(name="rmsprop", **PLAIN, alpha=0.99, eps=1e-8, momentum=0, centered=False)
 GPU: dict[str, Any] = {"accelerator": "gpu"}  # the same on every CPU

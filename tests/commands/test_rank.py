@@ -38,7 +38,7 @@ def test_only_the_first_process_keeps_the_result(
     from cnnctl.commands import job
 
     monkeypatch.setenv("RANK", "1")
-    monkeypatch.setattr(job.trainer, "fit", lambda _job, run, _displays: {"run": str(run)})
+    monkeypatch.setattr(job.trainer, "fit", lambda _job, run, *_: {"run": str(run)})
     assert cnnctl("_rank", str(prepared)).code == 0
     assert not (prepared / "result.json").exists()
     monkeypatch.setenv("RANK", "0")

@@ -181,7 +181,9 @@ def told(lists: list[list[Ticket]]) -> list[tuple[Any, ...]]:
 
 
 shapes = st.tuples(st.integers(1, 60), st.integers(1, 9), st.integers(1, 5))
-places = st.integers(1, 3).flatmap(lambda world: st.tuples(st.just(world), st.integers(0, world - 1)))
+places = st.integers(1, 3).flatmap(
+    lambda world: st.tuples(st.just(world), st.integers(0, world - 1))
+)
 
 
 @some

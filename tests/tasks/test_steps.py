@@ -180,9 +180,9 @@ def test_a_step_without_a_number_ends_the_run_before_it_is_applied(value, togeth
     task = Learns(small(), sgd())
     seen: list[list[int]] = []
 
-    def explain(parts: Any) -> TrainingError:
+    def explain(parts: Any) -> tuple[TrainingError, bool]:
         seen.append([ticket.number for ticket in parts])
-        return TrainingError("step 4: bad", "lower")
+        return TrainingError("step 4: bad", "lower"), True
 
     task.explain = explain
     with pytest.raises(TrainingError, match=r"^step 4: bad \(lower\)$"):
@@ -205,7 +205,7 @@ def test_the_very_first_step_leaves_no_state_behind() -> None:
     assert task.trainer.global_step == 0
 
 
-def without(kind: str, given: list[Batch], halved: list[int], over: list[float]) -> Any:
+def without(kind: str, given: list[Batch], halved: list[int]) -> tuple[Net, list[float]]:
     """The textbook's loop over good batches alone: half the rate from the steps `halved` on."""
     net = small()
     (optimizer,), entries = sgd(kind)(net)
@@ -226,8 +226,6 @@ def without(kind: str, given: list[Batch], halved: list[int], over: list[float])
         for schedule in entries:
             if not isinstance(schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
                 schedule.step()
-            elif number % 3 == 2 and over:
-                schedule.step(over[number // 3])
     return net, rates
 
 
@@ -240,7 +238,7 @@ def test_rollback_goes_on_as_if_the_batch_were_not_there_at_half_the_rate(kind, 
     trained(task, [given[:2], given[2:]])
     good = [batch for number, batch in enumerate(given) if number not in bad]
     halved = [number - place for place, number in enumerate(bad)]
-    net, rates = without(kind, good, halved, [])
+    net, rates = without(kind, good, halved)
     assert task.rates == pytest.approx(rates, rel=1e-6)
     for found, wanted in zip(task.net.parameters(), net.parameters(), strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
@@ -280,6 +278,14 @@ def test_a_fourth_step_without_a_number_ends_the_run() -> None:
     text = "the loss or its gradient is not finite; 3 steps have been undone before"
     assert str(caught.value) == text
     assert task.place.undone == ((0, 0), (0, 1), (0, 3))
+
+
+def test_what_a_lower_rate_does_not_help_ends_the_run_at_once() -> None:
+    task = Learns(small(), sgd(), rollback=True)
+    task.explain = lambda _: (TrainingError("an image is not finite", "look"), False)
+    with pytest.raises(TrainingError, match=r"^an image is not finite \(look\)$"):
+        trained(task, one_by_one(batches(3, {1: float("nan")})))
+    assert (task.place.undone, task.rates, task.told) == ((), [0.5], [])
 
 
 def test_a_plateau_goes_on_from_half_the_rate() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,10 @@ from cnnctl.training import loggers, wandb_run
 from cnnctl.training.loggers import CsvLogger
 
 WANDB = schema.Wandb(name="wandb", project="p", entity=None, mode="offline", group=None, tags=())
+
+
+def rows(run: Path) -> list[str]:
+    return (run / "metrics.csv").read_text(encoding="utf-8").splitlines()
 
 
 def test_the_first_record_writes_the_header_and_later_ones_rows(tmp_path) -> None:
@@ -23,8 +28,38 @@ def test_the_first_record_writes_the_header_and_later_ones_rows(tmp_path) -> Non
 
 def test_a_resumed_run_goes_on_below(tmp_path) -> None:
     for epoch in (1, 2):
-        CsvLogger(tmp_path).log_metrics({"epoch": epoch})
-    assert (tmp_path / "metrics.csv").read_text().split() == ["epoch", "1", "2"]
+        CsvLogger(tmp_path).log_metrics({"epoch": epoch, "step": 20 * epoch})
+    assert rows(tmp_path) == ["epoch,step", "1,20", "2,40"]
+
+
+@pytest.mark.parametrize(
+    ("step", "kept"),
+    [(20, []), (21, ["1,20"]), (60, ["1,20", "2,40"]), (80, ["1,20", "2,40", "3,60"])],
+)
+def test_rows_after_the_checkpoint_are_lost(tmp_path, step, kept) -> None:
+    """A row is there before the checkpoint of its epoch: whoever goes on writes it again."""
+    first = CsvLogger(tmp_path)
+    for epoch in (1, 2, 3):
+        first.log_metrics({"epoch": epoch, "step": 20 * epoch})
+    second = CsvLogger(tmp_path)
+    assert len(rows(tmp_path)) == 4  # nothing is lost before there is something to write
+    second.log_metrics({"epoch": 9, "step": step})
+    second.log_metrics({"epoch": 10, "step": step + 20})
+    assert rows(tmp_path) == ["epoch,step", *kept, f"9,{step}", f"10,{step + 20}"]
+    assert (tmp_path / "metrics.csv").read_bytes().count(b"\r\n") == len(kept) + 3
+    assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["metrics.csv"]
+
+
+def test_a_row_that_was_torn_is_lost(tmp_path) -> None:
+    (tmp_path / "metrics.csv").write_text("epoch,step,val/top1\r\n1,20,0.5\r\n2,4")
+    CsvLogger(tmp_path).log_metrics({"epoch": 2, "step": 40, "val/top1": 0.75})
+    assert rows(tmp_path) == ["epoch,step,val/top1", "1,20,0.5", "2,40,0.75"]
+
+
+def test_a_file_without_rows_gets_its_header(tmp_path) -> None:
+    (tmp_path / "metrics.csv").write_text("")
+    CsvLogger(tmp_path).log_metrics({"epoch": 1, "step": 20})
+    assert rows(tmp_path) == ["epoch,step", "1,20"]
 
 
 def test_the_logger_has_the_name_of_the_run(tmp_path) -> None:
@@ -34,7 +69,7 @@ def test_the_logger_has_the_name_of_the_run(tmp_path) -> None:
 def test_metrics_that_cannot_be_written_are_named(tmp_path) -> None:
     (tmp_path / "metrics.csv").mkdir()
     with pytest.raises(RunError) as caught:
-        CsvLogger(tmp_path).log_metrics({"epoch": 1})
+        CsvLogger(tmp_path).log_metrics({"epoch": 1, "step": 20})
     assert str(caught.value) == f"cannot write {tmp_path / 'metrics.csv'}: Is a directory"
 
 

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import gc
 from io import StringIO
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -14,6 +16,8 @@ from torch.utils.data import DataLoader, TensorDataset, default_collate
 from cnnctl import nets, runs
 from cnnctl.commands import job as jobs
 from cnnctl.data.module import DataModule
+from cnnctl.data.order import Ticket
+from cnnctl.data.prepare import Batch
 from cnnctl.report import console
 from cnnctl.tasks.classify import Classify
 from cnnctl.training import engine, pace, trainer
@@ -43,13 +47,12 @@ def test_the_prediction_is_that_near_to_what_is_measured(prepare, overrides, mos
     job = prepare(*TINY, *overrides, f"trainer.channels_last={layout}")
     check, several = MemoryCheck(), pace.fits(job.train, job.plan)
     net = nets.build(job.spec, num_classes=10, shape=job.plan.shape)
-    task = Classify(net, 10, trainer._configure(job.train, job.plan), several=several)
+    task = Classify(net, 10, trainer._configure(job.train, job.plan))
     data = DataModule(job.source, job.train, chunked=several)
     with quiet():
         engine.build(
             job.plan.device,
             max_steps=2, callbacks=[check], logger=False, limit_val_batches=0,
-            accumulate_grad_batches=job.train.trainer.accumulate,
         ).fit(task, data)  # fmt: skip
     memory = check.beside(job.plan.memory)
     assert memory["predicted"] == job.plan.memory["peak"]
@@ -100,7 +103,7 @@ class Line(pl.LightningModule):
         self.net = nn.Linear(1000, 10)
         self.fails = fails
 
-    def training_step(self, batches: list[list[Tensor]]) -> Tensor:
+    def training_step(self, batches: list[Batch]) -> Tensor:
         if self.fails:
             raise RuntimeError("no luck")
         (batch,) = batches
@@ -110,11 +113,16 @@ class Line(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
+def collated(rows: list[tuple[Tensor, ...]]) -> list[Batch]:
+    images, labels = default_collate(rows)
+    return [Batch(images, labels, Ticket(np.arange(len(images)), 0))]
+
+
 def fit(module: pl.LightningModule, *callbacks: pl.Callback, images: int = 80, **options) -> None:
     data = TensorDataset(torch.zeros(images, 1000), torch.zeros(images, dtype=torch.int64))
     made = {"max_epochs": 1, "logger": False, "enable_checkpointing": False} | options
     bare = {"enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
-    loader = DataLoader(data, 16, collate_fn=lambda rows: [default_collate(rows)])
+    loader = DataLoader(data, 16, collate_fn=collated)
     with quiet():
         pl.Trainer(callbacks=list(callbacks), **made, **bare).fit(module, loader)
 
@@ -240,3 +248,28 @@ def test_beside_compares_both_figures() -> None:
     assert check.beside({"peak": 100}) == {"predicted": 100, "measured": None, "error": None}
     check.peak = 80
     assert check.beside({"peak": 100}) == {"predicted": 100, "measured": 80, "error": 0.25}
+
+
+def test_a_resumed_run_has_its_second_step_behind_it() -> None:
+    first, second = MemoryCheck(), MemoryCheck()
+    fit(Line(), first)
+    second.load_state_dict(first.state_dict())
+    probe = Probe()
+    fit(Line(), second, probe)
+    assert second.peak == first.peak
+    assert not any(probe.inside)
+
+
+def test_a_run_that_is_resumed_after_its_first_step_measures_nothing() -> None:
+    check = MemoryCheck()
+    stub: Any = SimpleNamespace(
+        global_step=1, strategy=SimpleNamespace(root_device=torch.device("cpu"))
+    )
+    given = collated([(torch.zeros(9), torch.tensor(0))] * 4)
+    check.on_train_batch_start(stub, Line(), given, 0)
+    stub.global_step = 2
+    check.on_train_batch_end(stub, Line(), None, given, 0)
+    assert check.peak is None
+    assert not following()
+    check.on_train_batch_start(stub, Line(), [], 1)  # a complete epoch
+    assert not following()

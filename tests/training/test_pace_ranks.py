@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from cnnctl import weights
 
 CODE = "import sys; from cnnctl.training import pace; {}; from cnnctl.cli import main; main()"
-LIGHTNINGS_OWN = "pace.fits = lambda *_: False"
+SINGLE = "pace.fits = lambda *_: False"
 EIGHT = "pace.Pace.on_train_epoch_start = lambda self, *_: self.module.chunk(8)"
 TIMED = "pass"
 # The smallest residual net: its running statistics differ from process to process.
@@ -25,7 +26,7 @@ WORDS = [
 ]  # fmt: skip
 
 
-def trained(how: str, place: Path) -> dict[str, Any]:
+def trained(how: str, place: Path, words: list[str] = WORDS) -> dict[str, Any]:
     """The result of two processes, started as torchrun starts them."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -33,7 +34,7 @@ def trained(how: str, place: Path) -> dict[str, Any]:
     world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "NODE_RANK": "0"}
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", CODE.format(how), *WORDS, f"outputs={place}"],
+            [sys.executable, "-c", CODE.format(how), *words, f"outputs={place}"],
             env={**os.environ, **world, "RANK": rank, "LOCAL_RANK": rank, "KINETO_LOG_LEVEL": "6"},
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
@@ -46,13 +47,12 @@ def trained(how: str, place: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What Lightning's own steps make of it."""
-    return trained(LIGHTNINGS_OWN, tmp_path_factory.mktemp("usual"))
+    """What steps make of it whose batches come one by one."""
+    return trained(SINGLE, tmp_path_factory.mktemp("usual"))
 
 
-@pytest.mark.parametrize("how", [EIGHT, TIMED])
-def test_weights_and_figures_are_those_of_lightnings_own_steps(usual, tmp_path, how) -> None:
-    found = trained(how, tmp_path)
+def test_weights_and_figures_do_not_depend_on_how_many_come_at_once(usual, tmp_path) -> None:
+    found = trained(EIGHT, tmp_path)
     for key in ("weights_sha256", "best", "val", "test", "steps", "epochs"):
         assert found[key] == usual[key], key
 
@@ -63,3 +63,20 @@ def test_all_processes_measure_the_net_that_is_saved(usual, cnnctl) -> None:
     assert alone | {"ece": 0} == pytest.approx(usual["val"] | {"ece": 0}, abs=1e-6)
     held = weights.read(Path(best)).weights
     assert any("running_mean" in name for name in held)
+
+
+def test_two_processes_learn_what_one_does_from_all_their_images(cnnctl, tmp_path) -> None:
+    """The gradient is exchanged once for the two parts of a step."""
+    words = [
+        "train", "model=mlp", "model.hidden=[8]", "optimizer=sgd", "trainer.max_epochs=1",
+        "trainer.max_steps=6", "hardware=cpu", "progress=none", "--json",
+    ]  # fmt: skip
+    two = ["hardware.devices=2", "trainer.accumulate=2", "data.batch_size=16"]
+    found = [
+        trained(TIMED, tmp_path, [*words, *two]),
+        cnnctl(*words, "data.batch_size=64").document["result"],
+    ]
+    several, alone = (weights.read(Path(one["run"]) / "checkpoints/last.ckpt") for one in found)
+    for name, value in several.weights.items():
+        torch.testing.assert_close(value, alone.weights[name], rtol=1e-4, atol=1e-6)
+    assert found[0]["val"] == pytest.approx(found[1]["val"], rel=1e-4)

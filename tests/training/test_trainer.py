@@ -13,8 +13,9 @@ from torchmetrics.classification import MulticlassCalibrationError
 from cnnctl import nets, runs, weights
 from cnnctl.commands import job as jobs
 from cnnctl.data.order import Order
+from cnnctl.data.prepare import Prepare
 from cnnctl.errors import TrainingError
-from cnnctl.training import measure
+from cnnctl.training import measure, trainer
 
 PLAIN = ("augment=none", "schedule=constant")
 
@@ -99,7 +100,7 @@ def test_the_result_holds_the_keys_of_the_contract(plain) -> None:
     assert set(result) == {
         "run", "weights_sha256", "params", "epochs", "steps", "seconds", "images_per_second",
         "peak_memory_bytes", "best", "val", "test", "seed", "versions", "git", "threads",
-        "pretrained", "memory", "waiting",
+        "pretrained", "memory", "waiting", "resumed",
     }  # fmt: skip
     assert json.loads((folder / "result.json").read_text()) == result
     assert set(result["memory"]) == {"predicted", "measured", "error"}
@@ -110,7 +111,7 @@ def test_the_result_holds_the_keys_of_the_contract(plain) -> None:
     found = (result["run"], result["params"], result["epochs"], result["steps"], result["seed"])
     assert found == (str(folder), 61_706, 1, 20, 0)
     assert 0 < 1259 / result["images_per_second"] < result["seconds"]
-    assert job.plan.steps == 20
+    assert (job.plan.steps, result["resumed"]) == (20, [])
 
 
 @pytest.mark.parametrize("more", [(), ("augment=shift", "data.workers=1")])
@@ -145,7 +146,7 @@ def test_a_saved_configuration_replays_to_the_same_weights(cnnctl) -> None:
         (["trainer.max_steps=9", "trainer.accumulate=3", "trainer.max_epochs=5"],
          [7, 9], [1259, 384]),
         (["trainer.accumulate=3"], [7], [1259]),
-        (["trainer.accumulate=50"], [1], [1259]),
+        (["trainer.accumulate=19"], [2], [1259]),
     ],
 )  # fmt: skip
 def test_a_run_ends_where_the_plan_says_and_is_measured(train, overrides, steps, images) -> None:
@@ -192,18 +193,74 @@ def test_a_loss_that_is_no_number_ends_the_run(prepare, tmp_path) -> None:
     folder = runs.create(str(tmp_path / "outputs"), "train", "x")
     with pytest.raises(TrainingError) as caught:
         jobs.work(job, folder)
-    text = "train/loss is nan after epoch 1"
-    assert str(caught.value) == f"{text} (a lower learning rate: optimizer.lr=…, or trainer.clip=1)"
-    assert [row["train/loss"] for row in rows(folder)] == ["nan"]
-    assert not (folder / "result.json").exists()
+    text = "step 3 (epoch 1, batch 3): c1.weight holds inf before the step"
+    assert caught.value.message.startswith(text)
+    assert str(caught.value.hint).endswith(f"see {folder}/nonfinite.json")
+    found = json.loads((folder / "nonfinite.json").read_text())
+    assert (found["step"], found["cause"], len(found["batch_images"])) == (3, "weights", 64)
     assert list((folder / "checkpoints").iterdir()) == []
+    for file in ("result.json", "metrics.csv"):
+        assert not (folder / file).exists()
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_the_step_without_a_number_is_named_as_it_was_made(prepare, tmp_path, several) -> None:
+    """Its layer and its images are found in batches that are read once more."""
+    job = prepare("augment=flip_crop", *["trainer.accumulate=2"] * (not several))
+    sample = int(Order(1259, 0).of(0)[64 * 6 + 9])
+    weights_of = trainer._net
+
+    def poisoned(*args: Any, **more: Any) -> Any:
+        net = weights_of(*args, **more)
+        net.c1.register_forward_hook(lambda _, args, out: out + blow(args[0]))
+        return net
+
+    def blow(images: torch.Tensor) -> torch.Tensor:
+        marked = images.flatten(1).amax(1) > 1e30
+        return torch.where(marked, torch.nan, 0.0).view(-1, 1, 1, 1)
+
+    prepared = Prepare.__call__
+
+    def marking(self: Prepare, pixels: Any) -> Any:
+        batch = prepared(self, pixels)
+        batch.images[torch.from_numpy(batch.ticket.samples == sample), 0, 0, 0] = 2e30
+        return batch
+
+    folder = runs.create(str(tmp_path / "outputs"), "train", "x")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(TrainingError) as caught:
+        patch.setattr(trainer, "_net", poisoned)
+        patch.setattr(Prepare, "__call__", marking)
+        jobs.work(job, folder)
+    step, name = (7 if several else 4), job.source.splits["train"].name(sample)
+    assert caught.value.message.startswith(f"step {step} (epoch 1, batch 7): output of layer c1 ")
+    assert f"; images: {name}" in caught.value.message
+
+
+def test_a_step_without_a_number_is_undone_and_the_run_goes_on(prepare, tmp_path) -> None:
+    job, told = prepare("on_nan=rollback", "schedule=constant", "optimizer.lr=0.01"), []
+    prepared = Prepare.__call__
+
+    def broken(self: Prepare, pixels: Any) -> Any:
+        batch = prepared(self, pixels)
+        return batch._replace(images=batch.images * (torch.nan if batch.ticket.number == 4 else 1))
+
+    folder = runs.create(str(tmp_path / "outputs"), "train", "x")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Prepare, "__call__", broken)
+        result = trainer.fit(job, folder, [], told.append)
+    (row,) = rows(folder)
+    assert (row["step"], row["images"], float(row["lr"])) == ("19", str(1259 - 64), 0.005)
+    assert (result["steps"], len(told)) == (19, 1)
+    assert told[0].endswith(": step undone, learning rate halved to 0.005")
+    assert result["test"]["top1"] > 0.3
 
 
 def test_a_loss_that_is_no_number_exits_with_1(cnnctl) -> None:
     words = ("optimizer=sgd", "optimizer.lr=1e30", "trainer.max_epochs=3", "hardware=cpu")
     done = cnnctl("train", *words, "progress=none", "--json")
     assert (done.code, done.document["error"]["kind"]) == (1, "training")
-    assert done.err.splitlines()[-1].startswith("cnnctl: error: train/loss is nan after epoch 1 (")
+    text = "cnnctl: error: step 3 (epoch 1, batch 3): c1.weight holds inf before the step ("
+    assert done.err.splitlines()[-1].startswith(text)
 
 
 def test_few_classes_have_no_top5_and_a_missing_test_no_figures(train, photos) -> None:
