@@ -32,7 +32,7 @@ from cnnctl import nets
 from cnnctl.commands import job
 from cnnctl.nets.net import Net
 from cnnctl.training import measure
-from cnnctl.training.trainer import Job
+from cnnctl.training.start import Job
 
 SIZES = {"train": 10, "val": 10, "test": 10_000}  # what is not measured is decoded, too
 PROMISES = {"lenet5": 1.5, "resnet20": None}

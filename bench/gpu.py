@@ -26,7 +26,7 @@ from torch.nn.functional import cross_entropy
 
 from cnnctl import nets, runs
 from cnnctl.training import trainer
-from cnnctl.training.trainer import Job
+from cnnctl.training.start import Job
 
 LEAST = 0.97
 WARM = 20  # steps

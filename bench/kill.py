@@ -15,14 +15,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +34,10 @@ PLACES = (
     "before the first step", "within an epoch", "while a checkpoint was being written",
     "in validation", "in the test",
 )  # fmt: skip
+BATCH = 16  # images of a step, of all processes
 # 2 million weights and Adam's two means of each: 25 MB, a third of a step's time to write.
 WORDS = (
-    "data=folder", "data.size=16", "data.batch_size=16", "data.cache=never", "data.workers=2",
+    "data=folder", "data.size=16", "data.cache=never", "data.workers=2",
     "model=pattern", "model.input=[3,16,16]", "model.levels=[[16],[32]]", "model.hidden=[1024]",
     "model.norm=batch", "model.dropout=0.5", "augment=resized_crop", "trainer.max_epochs=5",
     "checkpoint.every=1steps", "hardware=cpu", "progress=plain",
@@ -45,31 +45,52 @@ WORDS = (
 
 
 class Life:
-    """One process of `cnnctl train`, with all that it starts."""
+    """One `cnnctl train`, with all that it starts, in a process group of its own."""
 
-    def __init__(self, words: Sequence[str], outputs: Path) -> None:
-        self.outputs = outputs
-        self.log = (outputs / "log").open("w+")
-        self.process = subprocess.Popen(
-            [CNNCTL, "train", *words], cwd=outputs, start_new_session=True,
-            stdout=self.log, stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+    def __init__(self, words: Sequence[str], folder: Path) -> None:
+        self.began = time.time()
+        self.log = folder / "log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [CNNCTL, "train", *words], cwd=folder, start_new_session=True,
+                stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )  # fmt: skip
 
-    def ended(self, seconds: float | None) -> bool:
+    def ends(self, seconds: float | None = None) -> bool:
         """Wait so long; whether it has ended by itself. Exits if it has failed."""
         try:
             code = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             return False
         if code != 0:
-            sys.exit(f"exit code {code}:\n{(self.outputs / 'log').read_text()}")
+            sys.exit(f"exit code {code}:\n{self.log.read_text()}")
         return True
 
-    def kill(self) -> None:
-        """SIGKILL for the group: its own, and with that the pipe that ranks hold on to."""
+    def kill(self, folder: Path) -> str:
+        """SIGKILL for all; says where it was."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        run = run_in(folder)
+        return PLACES[0] if run is None else self._place(run)
+
+    def _place(self, run: Path) -> str:
+        """By what the last checkpoint says: one is written after every step and every epoch."""
+        import torch
+
+        def new(file: Path) -> bool:
+            return file.exists() and file.stat().st_mtime >= self.began
+
+        folder, last = run / "checkpoints", run / "checkpoints" / "last.ckpt"
+        if any(new(file) for file in folder.glob(".*.ckpt")):
+            return PLACES[2]
+        if not new(last):
+            return PLACES[0]
+        plan = json.loads((run / "plan.json").read_text())
+        found = torch.load(last, map_location="cpu", weights_only=True, mmap=True)
+        begun = found["place"]["begun"]
+        if begun == plan["steps_per_epoch"]:
+            return PLACES[3]
+        return PLACES[4] if begun == 0 and found["global_step"] == plan["steps"] else PLACES[1]
 
 
 def photos(root: Path) -> None:
@@ -85,35 +106,81 @@ def photos(root: Path) -> None:
                 Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.jpg")
 
 
-def run_in(outputs: Path) -> Path | None:
-    """The folder of the run that was begun there, if it was."""
-    return next((file.parent for file in outputs.glob("outputs/train/*/config.yaml")), None)
+def made(folder: Path) -> Path:
+    """A new folder."""
+    folder.mkdir()
+    return folder
 
 
-def place(outputs: Path, steps: int) -> str:
-    """Where the life has come to that has just been killed."""
-    run = run_in(outputs)
-    if run is None:
-        return PLACES[0]
-    if any((run / "checkpoints").glob(".*.ckpt")):
-        return PLACES[2]
-    last = run / "checkpoints" / "last.ckpt"
-    began = (run / "plan.json").stat().st_mtime if (run / "plan.json").exists() else time.time()
-    if not last.exists() or last.stat().st_mtime < began:  # since this life began
-        return PLACES[0]
-    return _within(last, steps)
+def run_in(folder: Path) -> Path | None:
+    """The run that was begun there, if it has come so far."""
+    return next((file.parent for file in folder.glob("outputs/train/*/config.yaml")), None)
 
 
-def _within(last: Path, per_epoch: int) -> str:
-    """By what the last checkpoint says, which is written after every step and epoch."""
-    import torch
+def result_in(folder: Path) -> dict[str, Any]:
+    """What a run that is done has come to."""
+    run = run_in(folder)
+    assert run is not None
+    result = json.loads((run / "result.json").read_text())
+    rows = (run / "metrics.csv").read_text().splitlines()
+    return {name: result[name] for name in SAME} | {"rows": len(rows)}
 
-    found = torch.load(last, map_location="cpu", weights_only=True, mmap=True)
-    steps, at = found["global_step"], found["place"]
-    if at["begun"] == per_epoch:
-        return PLACES[3]
-    return PLACES[4] if at["begun"] == 0 and steps == found["planned"] else PLACES[1]
+
+def killed(words: Sequence[str], folder: Path, instants: Iterator[float]) -> list[str]:
+    """Train until done, each life ended after the next of `instants`, in seconds.
+
+    Returns where the kills fell.
+    """
+    places: list[str] = []
+    while True:
+        run = run_in(folder)
+        life = Life(words if run is None else ["--resume", str(run)], folder)
+        if life.ends(next(instants, None)):
+            return places
+        places.append(life.kill(folder))
+
+
+def arguments() -> tuple[argparse.Namespace, list[str]]:
+    """What was asked for, and the overrides."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kills", type=int, default=100, help="at least, in all (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the instants (%(default)s)")
+    parser.add_argument("--processes", type=int, default=1, help="that train (%(default)s)")
+    return parser.parse_known_args()
 
 
 def main() -> int:
-    raise NotImplementedError
+    """Train, kill, resume, compare; returns 1 if a run has come to something else."""
+    asked, overrides = arguments()
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place)
+        photos(root / "photos")
+        share = [
+            f"hardware.devices={asked.processes}",
+            f"data.batch_size={BATCH // asked.processes}",
+        ]
+        words = [*WORDS, f"data.root={root / 'photos'}", *share, *overrides]
+        began = time.monotonic()
+        killed(words, made(root / "0"), iter(()))
+        seconds, expected = time.monotonic() - began, result_in(root / "0")
+        print(f"in peace  {seconds:.1f} s  {expected['weights_sha256'][:12]}", flush=True)
+        chance = np.random.default_rng(asked.seed)
+        instants = iter(lambda: chance.uniform(0, seconds), None)
+        places, runs, equal = Counter[str](), 0, 0
+        while places.total() < asked.kills:
+            runs += 1
+            found = killed(words, made(root / str(runs)), instants)
+            result = result_in(root / str(runs))
+            places.update(found)
+            equal += result == expected
+            told = "equal" if result == expected else f"ANOTHER: {result}"
+            print(f"run {runs:<3} {len(found):3} kills  {told}", flush=True)
+    print("\n".join(f"{places[name]:4} {name}" for name in PLACES))
+    print(f"{places.total()} kills, {runs} runs: equal {equal}/{runs}")
+    return 0 if equal == runs else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -21,7 +21,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from cnnctl.training.trainer import Job
+    from cnnctl.training.start import Job
 
 CNNCTL = str(Path(sys.executable).with_name("cnnctl"))
 PEERS = Path(__file__).parent / "peers"

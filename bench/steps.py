@@ -42,7 +42,7 @@ from cnnctl.data.module import DataModule
 from cnnctl.data.order import Order
 from cnnctl.report import progress
 from cnnctl.training import ranks, trainer
-from cnnctl.training.trainer import Job
+from cnnctl.training.start import Job
 
 LEAST, AIM = 0.90, 0.97  # images a second, of those of the loop
 MOST_ADDED = {"one device": 150, "two processes": 400}  # µs

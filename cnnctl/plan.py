@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from cnnctl import devices, nets
+from cnnctl import devices, nets, transfer
 from cnnctl.audit import document, step
 from cnnctl.audit.forward import forward
 from cnnctl.config import learning, rules_learning, schema
@@ -16,6 +16,7 @@ from cnnctl.errors import ConfigError, NetError, Problem
 from cnnctl.nets import meta
 from cnnctl.nets.net import Net
 from cnnctl.nets.spec import Spec
+from cnnctl.transfer import Regime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,7 @@ class Plan:
     device: Device
     seed: int
     pretrained: dict[str, Any] | None
+    transfer: Regime | None
     memory: dict[str, Any]
 
     def document(self) -> dict[str, Any]:
@@ -67,6 +69,9 @@ def make(
     shape = (train.data.channels, train.data.size, train.data.size)
     with meta.device():
         net = nets.build(spec, num_classes=len(source.classes), shape=shape)
+    regime = transfer.settle(train, net, source, pretrained["new"] if pretrained else ())
+    if regime is not None:
+        transfer.freeze(net, regime)
     accumulate = train.trainer.accumulate
     images = math.ceil(source.sizes["train"] / device.world)
     per_epoch = math.ceil(math.ceil(images / train.data.batch_size) / accumulate)
@@ -93,7 +98,8 @@ def make(
         optimizer=train.optimizer.name, lr=scaled(train.optimizer, global_batch),
         schedule=train.schedule.name,
         warmup_steps=_warmup(train.schedule, per_epoch, steps),
-        device=device, seed=train.seed, pretrained=pretrained, memory=memory,
+        device=device, seed=train.seed, pretrained=pretrained, transfer=regime,
+        memory=memory,
     )  # fmt: skip
 
 

@@ -52,7 +52,9 @@ def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty working folder and home, and none of the variables that cnnctl reads."""
     for name in ("CONFIG_DIR", "CACHE"):
         monkeypatch.delenv(f"CNNCTL_{name}", raising=False)
-    for name in ("WANDB_MODE", "WANDB_API_KEY", "RANK", "WORLD_SIZE"):
+    places = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "NODE_RANK", "LOCAL_WORLD_SIZE", "CNNCTL_STARTED")
+    slurm = [name for name in os.environ if name.startswith("SLURM_")]
+    for name in ("WANDB_MODE", "WANDB_API_KEY", *places, *slurm):
         monkeypatch.delenv(name, raising=False)
     home = tmp_path / "home"
     home.mkdir()

@@ -70,6 +70,7 @@ VERBS = {
         flags={
             "--dry-run": (FLAG, "print the plan; train nothing, write nothing"),
             "--resume": (VALUE, "go on with a run that was ended, to the same bits"),
+            "--smoke": (FLAG, "try it in seconds: a few made-up images, two epochs"),
             "--config": (VALUE, "replay the config.yaml of a run; keys can be changed"),
             "--multirun": (FLAG, "one run per combination of comma-separated values"),
             **_CONFIG_DIR,

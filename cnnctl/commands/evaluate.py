@@ -93,4 +93,5 @@ def _read(file: Path) -> Checkpoint:
 def _on_one_device(config: dict[str, Any]) -> dict[str, Any]:
     """The saved configuration for one device: however many trained the net, one measures it."""
     hardware = {**config.get("hardware", {}), "devices": 1, "num_nodes": 1, "strategy": "auto"}
+    hardware |= {"sync_batchnorm": False}
     return {**config, "hardware": hardware}

@@ -12,9 +12,10 @@ from cnnctl.commands.settle import settle
 from cnnctl.config.schema import Train
 from cnnctl.data import feed
 from cnnctl.data.source import Source
+from cnnctl.errors import Stopped
 from cnnctl.report import progress
-from cnnctl.training import ranks, trainer
-from cnnctl.training.trainer import Job
+from cnnctl.training import ranks, slurm, trainer
+from cnnctl.training.start import Job
 
 
 def prepare(
@@ -31,7 +32,12 @@ def prepare(
         shape = (train.data.channels, train.data.size, train.data.size)
         classes = len(source.classes)
         start = pretrained.find(
-            train.pretrained, spec, num_classes=classes, shape=shape, outputs=train.outputs
+            train.pretrained,
+            spec,
+            num_classes=classes,
+            shape=shape,
+            outputs=train.outputs,
+            layers=train.pretrained_layers,
         )
     told = None if start is None else start.document(train.data)
     made = plan.make(train, spec, source, told)
@@ -54,7 +60,12 @@ def ready(train: Train, *, build: bool = True) -> Source:
 def work(job: Job, folder: Path) -> dict[str, Any]:
     """Train in the run folder; the first of several processes keeps the result there."""
     displays = progress.build(job.train.progress, job.plan)
-    result = trainer.fit(job, folder, displays, progress.notice(displays))
+    try:
+        result = trainer.fit(job, folder, displays, progress.notice(displays))
+    except Stopped as stopped:
+        if said := slurm.requeue(stopped.args[2]):
+            print(f"cnnctl: {said}", file=sys.stderr)
+        raise
     if ranks.rank() == 0:
         runs.write_json(folder / runs.RESULT, result)
     return result

@@ -10,7 +10,13 @@ from cnnctl.commands import Call
 
 def run(call: Call) -> None:
     """Train as one of several processes; the one that started them shows the result."""
+    from cnnctl.training import ranks
+
+    ranks.watch()
     from cnnctl.commands import job
 
     folder = Path(call.targets[0])
-    job.work(job.prepare(runs.read_config(folder / runs.CONFIG)), folder)
+    ready = job.prepare(runs.read_config(folder / runs.CONFIG))
+    if ranks.started():
+        ranks.join(ready.plan.device)
+    job.work(ready, folder)

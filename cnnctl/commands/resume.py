@@ -41,13 +41,15 @@ def run(call: Call, overrides: list[str]) -> Result:
 
 def _go_on(call: Call, folder: Path, config: dict[str, Any]) -> Result:
     from cnnctl.commands import job, train
+    from cnnctl.training import ranks
 
+    ranks.adopt()
     ready = job.prepare(config, call.overrides, build="--dry-run" not in call.flags)
     if (folder / runs.PLAN).is_file():  # or it was ended before there was one
         _same(runs.read_plan(folder), ready.plan.document())
     if "--dry-run" in call.flags:
         return Result("plan", ready.plan.document())
-    return train.work(ready, folder)
+    return train.work(ready, ranks.agree(ready.plan.device, lambda: folder))
 
 
 def _same(before: dict[str, Any], now: dict[str, Any]) -> None:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cnnctl.config import learning, rules_learning, schema
+from cnnctl.config import learning, rules_learning
 from cnnctl.config.images import Data, Digits, Folder
 from cnnctl.config.rules_augment import OWN_LOSS, augment
 from cnnctl.config.rules_data import splits
+from cnnctl.config.rules_hardware import hardware
 from cnnctl.config.rules_published import published
 from cnnctl.config.rules_steps import steps
+from cnnctl.config.rules_transfer import transfer
 from cnnctl.errors import Problem
 
 
 def broken(parts: Mapping[str, Any]) -> list[Problem]:
     """Every rule that these sections of a configuration break; some may be missing."""
-    problems = list(augment(parts))
+    problems = [*augment(parts), *transfer(parts)]
     if "data" in parts:
         problems += _data(parts["data"])
         problems += [*published(parts["data"]), *splits(parts["data"])]
@@ -30,8 +31,7 @@ def broken(parts: Mapping[str, Any]) -> list[Problem]:
     if "schedule" in parts and "trainer" in parts:
         problems += _time(parts["schedule"], parts["trainer"].max_epochs)
     problems += [*steps(parts), *rules_learning.learning(parts)]
-    if "hardware" in parts:
-        problems += _hardware(parts["hardware"])
+    problems += hardware(parts)
     return problems
 
 
@@ -89,20 +89,3 @@ def _time(schedule: learning.Schedule, epochs: int) -> Iterator[Problem]:
     if isinstance(schedule, learning.Step) and schedule.every >= epochs:
         text = f"schedule.every={schedule.every}: the first cut is never reached"
         yield Problem(text, f"trainer.max_epochs is {epochs}", "schedule.every")
-
-
-def _hardware(hardware: schema.Hardware) -> Iterator[Problem]:
-    if hardware.accelerator != "cpu":
-        return
-    if hardware.precision in ("16-mixed", "16-true"):
-        text = f"hardware.precision={hardware.precision} needs a GPU, got hardware.accelerator=cpu"
-        yield Problem(text, "on a CPU use 32-true or bf16-mixed", "hardware.precision")
-    cores = os.cpu_count() or 1
-    if isinstance(hardware.devices, tuple):
-        text = f"hardware.devices={list(hardware.devices)} lists devices, but a CPU has no numbers"
-        yield Problem(text, "give how many: hardware.devices=1", "hardware.devices")
-    elif isinstance(hardware.devices, int) and not 1 <= hardware.devices <= cores:
-        text = (
-            f"hardware.devices={hardware.devices} does not fit this machine: it has {cores} cores"
-        )
-        yield Problem(text, f"hardware.devices=1 to {cores}", "hardware.devices")

@@ -110,6 +110,7 @@ class Train:
     on_nan: Literal["stop", "rollback"] = key("rollback: undo the step, skip its batch, halve lr")
     on_oom: Literal["stop", "split"] = key("out of memory: split makes the step in smaller parts")
     pretrained: str | None = key("weights to start from: torchvision, timm, a file or a run")
+    pretrained_layers: tuple[str, ...] | None = key("take these layers alone, also of another net")
     trainer: Trainer = field(metadata={"help": "how long, and how a step is made"})
     model: dict[str, Any] = field(metadata={"help": "the net: the numbers of its paper's table"})
     data: Data = section("the images", DATA)

@@ -24,6 +24,7 @@ class Net(nn.Sequential):
     """
 
     Spec: ClassVar[type[spec.Spec]]
+    SAMPLE: ClassVar[int] = 0  # training images that `prepare` wants to see
     class_weights: Tensor | None
     label_smoothing: float
 
@@ -47,6 +48,9 @@ class Net(nn.Sequential):
         """What training makes small: mean cross-entropy over the labels (B,)."""
         logits = outputs[0] if isinstance(outputs, tuple) else outputs
         return self.cross_entropy(logits, labels)
+
+    def prepare(self, images: Tensor) -> None:
+        """Set what follows from training images (N, C, H, W), before the first step."""
 
     def weight(self, labels: Tensor) -> Tensor | float:
         """How much the mean over a batch counts beside that over another: as its images do."""

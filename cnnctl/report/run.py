@@ -24,6 +24,7 @@ def plan(console: Console, data: dict[str, Any]) -> None:
     rows = [
         ("net", f"{data['model']} · {net}"),
         *([("pretrained", _start(data["pretrained"]))] if data["pretrained"] else []),
+        *([("transfer", _regime(data["transfer"], data["params"]))] if data["transfer"] else []),
         (
             "data",
             f"{data['data']} · {shape(data['shape'])} · {len(data['classes'])} classes · {sizes}",
@@ -131,6 +132,18 @@ def _from(feed: dict[str, Any], cached: int) -> str:
         return "decoded as it goes"
     many = f"{feed['workers']} process{'es' if feed['workers'] > 1 else ''}"
     return f"decoded by {many}, {megabytes(feed['bytes'])} ready in each"
+
+
+def _regime(told: dict[str, Any], params: int) -> str:
+    """Which layers learn, and how fast."""
+    parts = [f"{told['name']}: {told['why']}"]
+    parts.append(f"{count(told['learning'])} of {count(params)} parameters learn")
+    if told["backbone_lr"] != 1:
+        parts.append(f"{', '.join(told['new'])} at lr, the others at {told['backbone_lr']:g} x lr")
+    if told["stages"]:
+        stages = f"one more of {len(told['stages'])} stages"
+        parts.append(f"{stages} every {told['unfreeze_every']} epochs")
+    return " · ".join(parts)
 
 
 def _most(memory: dict[str, Any]) -> str:

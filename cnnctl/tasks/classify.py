@@ -21,15 +21,20 @@ COUNTED = "counted"  # the entry of a checkpoint with the sums of the epoch that
 class Classify(Steps):
     """Trains and measures `net`: images (B, C, H, W) -> logits (B, classes).
 
+    With `mirror` what is measured is the mean of the logits of an image and its mirror image.
+    `how` is that of `Steps`.
+
     `figures` holds the last epoch's means by split: loss and top1, and top5 with
     more than five classes, and of a test the expected calibration error `ece`, all in 0..1;
     `images` says how many went into them. `confusion` counts (true, predicted) over the last test.
     """
 
     def __init__(
-        self, net: Net, classes: int, configure: Configure | None = None, **how: Any
-    ) -> None:
+        self, net: Net, classes: int, configure: Configure | None = None, *,
+        mirror: bool = False, **how: Any,
+    ) -> None:  # fmt: skip
         super().__init__(net, configure, **how)
+        self.mirror = mirror
         self.classes = classes
         self.figures: dict[str, dict[str, float]] = {}
         self.images: dict[str, int] = {}
@@ -104,6 +109,9 @@ class Classify(Steps):
     def _counted(self, split: str, batches: list[Batch]) -> Measured:
         (batch,) = batches
         measured = self.measure(batch.images, batch.labels)
+        if self.mirror:
+            logits = (measured.logits + self.net(batch.images.flip(3))) / 2
+            measured = Measured(self.net.loss(logits, batch.labels), logits, batch.labels)
         self.count(split, measured)
         return measured
 

@@ -14,6 +14,7 @@ from cnnctl.nets.stages import has_parameters, rows
 from cnnctl.nets.taps import Tap
 
 Share = Callable[[str], float]
+Begins = Callable[[str], int | None]
 NORMS = (
     BATCH_NORM, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm,
     nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d,
@@ -22,16 +23,18 @@ PRODUCTS = (nn.Linear, nn.modules.conv._ConvNd)  # noqa: SLF001 - of one, two an
 
 
 def build(
-    net: Net, optimizer: learning.Optimizer, lr: float, share: Share = lambda _: 1.0
-) -> list[dict[str, Any]]:
+    net: Net, optimizer: learning.Optimizer, lr: float,
+    share: Share = lambda _: 1.0, begins: Begins = lambda _: 0,
+) -> list[dict[str, Any]]:  # fmt: skip
     """Groups with params, lr, weight_decay and name; parameters with equal numbers are one.
 
     `lr` is that of the last layer, which `optimizer.layer_decay` makes smaller towards the
-    images. `share` says by which part of it the parameter of a name learns. Frozen parameters
-    are here, too: they may be let go later, and a resumed run has to find the same groups.
+    images. `share` says by which part of it the parameter of a name learns, and `begins` in which
+    epoch: torch's fused rules take no group in which some have begun and others not. Frozen
+    parameters are here, too: they may be let go later, and a resumed run finds the same groups.
     """
     depths = {} if optimizer.layer_decay is None else _depths(net)
-    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    groups: dict[tuple[float, float, int | None], dict[str, Any]] = {}
     for name, parameter in net.named_parameters():
         place, _, own = name.rpartition(".")
         factor = share(name) * (optimizer.layer_decay or 1.0) ** depths.get(name, 0)
@@ -39,7 +42,7 @@ def build(
         decay = optimizer.weight_decay if decays else 0.0
         said = f"lr x {factor:g}, weight decay {decay:g}"
         fresh = {"params": [], "lr": lr * factor, "weight_decay": decay, "name": said}
-        groups.setdefault((factor, decay), fresh)["params"].append(parameter)
+        groups.setdefault((factor, decay, begins(name)), fresh)["params"].append(parameter)
     return list(groups.values())
 
 

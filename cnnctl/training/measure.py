@@ -46,7 +46,7 @@ def measure(
     net: Net, source: Source, train: schema.Train, split: str, device: Device
 ) -> dict[str, Any]:
     """Figures of `net` on one split, by class too; keys are those of the JSON contract."""
-    task = Classify(net, len(source.classes))
+    task = Classify(net, len(source.classes), mirror=train.trainer.test_flip)
     module = DataModule(source, train, measured=split)
     with quiet(), plain_errors():
         began = time.perf_counter()

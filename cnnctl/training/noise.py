@@ -24,6 +24,8 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         for text in (
             r"The '\w+_dataloader' does not have many workers",  # the plan shows data.workers
+            r"Both mixed precision and an auto_wrap_policy were specified to FSDP",
+            r"FSDP with `\S+` enables computation in lower precision",
             r"GPU available but not used",  # the plan shows the device
             r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning 2.6 under newer torch
         ):

@@ -6,7 +6,7 @@ import math
 
 from torch import nn
 
-from cnnctl import nets
+from cnnctl import nets, transfer
 from cnnctl.audit import budget
 from cnnctl.audit.document import Subject
 from cnnctl.audit.step import Setting
@@ -93,9 +93,12 @@ def size(bytes_: int) -> str:
 
 
 def _net(spec: Spec, plan: Plan) -> Net:
-    """Without weights."""
+    """Without weights; what is frozen stays so."""
     with meta.device():
-        return nets.build(spec, num_classes=len(plan.classes), shape=plan.shape)
+        net = nets.build(spec, num_classes=len(plan.classes), shape=plan.shape)
+    if plan.transfer is not None:
+        transfer.freeze(net, plan.transfer)
+    return net
 
 
 def _what(plan: Plan) -> str:

@@ -72,13 +72,11 @@ def test_what_does_not_change_the_mathematics_may_be_changed(saved, changed, key
         ("trainer.max_steps", 7, "trainer.max_steps=7 would change the run, which has null"),
         ("hardware.precision", "bf16-mixed", "hardware.precision=bf16-mixed would change the run, which has 32-true"),  # noqa: E501 - the text in one piece
         ("data.split_seed", 1, "data.split_seed=1 would change the run, which has 0"),
-        ("pretrained", "torchvision", "pretrained=torchvision would change the run, which has null"),
+        ("pretrained", "timm", "pretrained=timm would change the run, which has null"),
         ("outputs", "elsewhere", "outputs=elsewhere would change the run, which has outputs"),
     ],
 )  # fmt: skip
-def test_what_would_change_it_is_refused_with_both_values(
-    saved, changed, key, value, text
-) -> None:
+def test_what_would_change_it_is_refused_with_both_values(saved, changed, key, value, text) -> None:
     (problem,) = resume.refused(saved, changed({key: value}))
     assert (problem.key, problem.message) == (key, text)
     assert problem.hint == "that is a new run: cnnctl train --config RUN/config.yaml …"

@@ -15,7 +15,7 @@ from cnnctl.data.module import DataModule
 from cnnctl.data.reading import Reader
 from cnnctl.errors import DataError
 from cnnctl.training.noise import plain_errors
-from cnnctl.training.trainer import Job
+from cnnctl.training.start import Job
 
 
 def prepared(root: Path, *more: str) -> Job:

@@ -11,7 +11,7 @@ import pytest
 from cnnctl import runs
 from cnnctl.commands import job
 from cnnctl.config import compose
-from cnnctl.training.trainer import Job
+from cnnctl.training.start import Job
 
 
 class Done(NamedTuple):

@@ -106,7 +106,10 @@ def test_a_run_folder_that_vanishes_is_told(prepare, tmp_path) -> None:
     shutil.rmtree(folder)
     with pytest.raises(RunError) as caught:
         jobs.work(job, folder)
-    assert str(caught.value) == f"cannot write {folder}/checkpoints/last.ckpt: No such file or directory"
+    assert (
+        str(caught.value)
+        == f"cannot write {folder}/checkpoints/last.ckpt: No such file or directory"
+    )
 
 
 @pytest.mark.parametrize("value", [math.inf, math.nan])

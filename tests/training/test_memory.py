@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import gc
-from io import StringIO
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,18 +8,15 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset, default_collate
 
-from cnnctl import nets, runs
-from cnnctl.commands import job as jobs
+from cnnctl import nets
 from cnnctl.data.module import DataModule
 from cnnctl.data.order import Ticket
 from cnnctl.data.prepare import Batch
-from cnnctl.report import console
 from cnnctl.tasks.classify import Classify
-from cnnctl.training import engine, pace, trainer
+from cnnctl.training import engine, pace, start
 from cnnctl.training.memory import MemoryCheck
 from cnnctl.training.noise import quiet
 
@@ -47,7 +43,7 @@ def test_the_prediction_is_that_near_to_what_is_measured(prepare, overrides, mos
     job = prepare(*TINY, *overrides, f"trainer.channels_last={layout}")
     check, several = MemoryCheck(), pace.fits(job.train, job.plan)
     net = nets.build(job.spec, num_classes=10, shape=job.plan.shape)
-    task = Classify(net, 10, trainer._configure(job.train, job.plan))
+    task = Classify(net, 10, start.configure(job))
     data = DataModule(job.source, job.train, chunked=several)
     with quiet():
         engine.build(
@@ -58,29 +54,6 @@ def test_the_prediction_is_that_near_to_what_is_measured(prepare, overrides, mos
     assert memory["predicted"] == job.plan.memory["peak"]
     assert memory["error"] == memory["predicted"] / memory["measured"] - 1
     assert abs(memory["error"]) < most
-
-
-def view(result: dict[str, Any]) -> str:
-    """What people read of a run."""
-    written = StringIO()
-    console.trained(Console(file=written, width=200, markup=False, highlight=False), result)
-    return " ".join(written.getvalue().split())
-
-
-def test_a_run_of_two_steps_shows_both_figures_and_the_error(train) -> None:
-    job, _, result = train(*TINY, "model=mlp")
-    assert result["memory"]["predicted"] == job.plan.memory["peak"]
-    megabytes = f"{result['memory']['measured'] / 1e6:.0f} MB"
-    assert f"memory predicted {megabytes} · measured {megabytes} · " in view(result)
-    assert f"{100 * result['memory']['error']:+.2f} % weights" in view(result)
-
-
-def test_a_run_of_one_step_measures_nothing_and_says_so(train) -> None:
-    job, _, result = train("model=mlp", "trainer.max_steps=1")
-    predicted = job.plan.memory["peak"]
-    assert result["memory"] == {"predicted": predicted, "measured": None, "error": None}
-    line = f"memory predicted {predicted / 1e6:.0f} MB · not measured: it takes a second step"
-    assert line in view(result)
 
 
 class Probe(pl.Callback):
@@ -214,33 +187,6 @@ def test_an_exception_in_a_later_step_is_no_matter() -> None:
         fit(Late(), check)
     assert check.peak is not None
     assert not following()
-
-
-class Nothing(pl.Callback):
-    """In its place, a callback that does nothing."""
-
-    def beside(self, _: Any) -> dict[str, Any]:
-        return {}
-
-
-@pytest.mark.parametrize("overrides", [(), ("trainer.accumulate=2",)])
-def test_the_weights_are_the_same_with_and_without_it(
-    prepare, tmp_path, monkeypatch, overrides
-) -> None:
-    hashes = []
-    for check in (MemoryCheck, Nothing):
-        monkeypatch.setattr(trainer, "MemoryCheck", check)
-        folder = runs.create(str(tmp_path / check.__name__), "train", "run")
-        result = jobs.work(prepare("augment=shift", "trainer.max_steps=5", *overrides), folder)
-        assert bool(result["memory"]) == (check is MemoryCheck)
-        hashes.append(result["weights_sha256"])
-    assert hashes[0] == hashes[1]
-
-
-def test_nothing_is_said_on_stderr(train, capfd) -> None:
-    for _ in range(2):
-        train(*TINY, "model=mlp")
-    assert capfd.readouterr().err == ""
 
 
 def test_beside_compares_both_figures() -> None:

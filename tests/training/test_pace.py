@@ -1,205 +1,26 @@
-"""Steps that the task makes against Lightning's own: the same bits, however many come at once."""
+"""How many batches come at a time."""
 
 from __future__ import annotations
 
-import csv
 import shutil
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
-import pytorch_lightning as pl
 import torch
+from lightnings import MLP, Work, told, worker
 from torch import Tensor
 
-from cnnctl import runs, weights
 from cnnctl.data.module import DataModule
 from cnnctl.data.order import Ticket
 from cnnctl.data.prepare import Batch
-from cnnctl.tasks.tally import Tally, means
-from cnnctl.training import engine, pace, schedules, trainer
-from cnnctl.training.noise import quiet
+from cnnctl.training import pace, schedules
 from cnnctl.training.pace import Pace
-from cnnctl.training.trainer import Job
-
-MLP = ("model=mlp", "model.hidden=[8]")
-TIMES = {"seconds", "images_per_second", "waiting"}
-
-
-class Probe(pl.Callback):
-    """Notes how many batches come at once, and how many steps have been made after them."""
-
-    def __init__(self) -> None:
-        self.lengths: list[int] = []
-        self.steps: list[int] = []
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
-        _, _, batches, _ = hook
-        self.lengths.append(len(batches))
-        self.steps.append(trainer.global_step)
-
-
-class Oracle(pl.LightningModule):
-    """The task as Lightning's manual has it: a training_step that gives the loss.
-
-    Lightning makes the steps, accumulates, clips and moves the schedule. What a net draws has
-    the seed of its batch here too, and a part counts by its images.
-    """
-
-    def __init__(self, job: Job) -> None:
-        super().__init__()
-        self.job = job
-        self.net = trainer._net(job, new=True)
-        self.rows: list[dict[str, float]] = []
-        self.tally = self.counted = Tally(torch.device("cpu"))
-
-    def configure_optimizers(self) -> Any:
-        made: Any = trainer._configure(self.job.train, self.job.plan)(self.net)
-        for entry in made[1]:
-            if isinstance(entry["scheduler"], torch.optim.lr_scheduler.ReduceLROnPlateau):
-                entry["monitor"] = "val/top1"
-        return made
-
-    def measured(self, batch: Batch) -> Tensor:
-        images, labels, _ = batch
-        logits = self.net(images)
-        logits, outputs = (logits[0] if isinstance(logits, tuple) else logits), logits
-        loss = self.net.loss(outputs, labels)
-        self.tally.add(loss, logits, labels)
-        return loss
-
-    def training_step(self, batches: list[Batch], _: int) -> Tensor:
-        (batch,) = batches
-        torch.manual_seed(batch.ticket.word)
-        share = len(batch.images) / batch.ticket.images
-        return self.measured(batch) * (share * self.trainer.accumulate_grad_batches)
-
-    def validation_step(self, batches: list[Batch], _: int) -> None:
-        self.measured(batches[0])
-
-    def on_train_epoch_start(self) -> None:
-        self.tally = self.counted = Tally(self.device)
-
-    def on_validation_epoch_start(self) -> None:
-        self.tally = Tally(self.device)
-
-    def on_validation_epoch_end(self) -> None:
-        classes = len(self.job.plan.classes)
-        val, train = means(self.tally.sums, classes), means(self.counted.sums, classes)
-        both = {"train": train, "val": val}
-        self.rows.append({f"{k}/{name}": v for k, row in both.items() for name, v in row.items()})
-        self.log("val/top1", val["top1"])
-
-
-def lightnings(job: Job) -> tuple[str, list[dict[str, float]]]:
-    """The hash of the last weights, and the figures of each epoch."""
-    train, plan = job.train, job.plan
-    pl.seed_everything(train.seed, workers=True, verbose=False)
-    oracle = Oracle(job)
-    with quiet():
-        engine.build(
-            plan.device,
-            max_epochs=plan.epochs, max_steps=plan.steps, logger=False,
-            gradient_clip_val=train.trainer.clip,
-            accumulate_grad_batches=train.trainer.accumulate,
-        ).fit(oracle, DataModule(job.source, train))  # fmt: skip
-    return weights.sha256(oracle.net.state_dict()), oracle.rows
 
 
 @pytest.fixture
-def worked(tmp_path, monkeypatch):
+def worked(tmp_path, monkeypatch) -> Work:
     """Trains with so many batches at once."""
-
-    def work(job: Job, chunk: int) -> tuple[dict[str, Any], list[dict[str, str]], Probe]:
-        monkeypatch.setattr(pace, "SPAN", 1e9)
-        monkeypatch.setattr(pace, "MOST", chunk)
-        folder, probe = runs.create(str(tmp_path / "outputs"), "train", "run"), Probe()
-        result = trainer.fit(job, folder, [probe])
-        with (folder / "metrics.csv").open(encoding="utf-8") as file:
-            rows = [
-                {name: value for name, value in row.items() if name not in TIMES}
-                for row in csv.DictReader(file)
-            ]
-        last = weights.read(folder / "checkpoints/last.ckpt")
-        assert result["weights_sha256"] == weights.sha256(last.weights)
-        return result, rows, probe
-
-    return work
-
-
-def told(result: dict[str, Any]) -> tuple[Any, ...]:
-    """What must not depend on how the steps are made."""
-    return tuple(result[name] for name in ("weights_sha256", "best", "val", "test", "steps"))
-
-
-def agree(rows: list[dict[str, str]], wanted: list[dict[str, float]]) -> None:
-    """Figures of all epochs, to the six digits of metrics.csv."""
-    assert len(rows) == len(wanted)
-    for row, figures in zip(rows, wanted, strict=True):
-        assert {name: row[name] for name in figures} == {
-            name: f"{value:.6g}" for name, value in figures.items()
-        }
-
-
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        ("optimizer=adam", "schedule=cosine", "schedule.warmup=5steps"),
-        ("optimizer=sgd", "optimizer.nesterov=true", "trainer.clip=0.05"),
-        ("optimizer=sgd", "schedule=one_cycle", "schedule.warmup=30%", "augment=flip_crop"),
-        ("optimizer=rmsprop", "schedule=multistep", "schedule.milestones=[1]"),
-        ("model=lenet5", "hardware.precision=bf16-mixed", "augment=none"),
-        ("hardware.precision=bf16-mixed", "trainer.clip=0.1", "data.balance=loss"),
-        ("augment.mixup=0.4", "data.balance=sample", "schedule=constant"),
-    ],
-    ids=" ".join,
-)
-def test_the_weights_are_those_of_lightnings_own_steps(prepare, worked, overrides) -> None:
-    mlp = () if any(one.startswith("model=") for one in overrides) else MLP
-    job = prepare(*mlp, "trainer.max_epochs=2", *overrides)
-    result, rows, probe = worked(job, 8)
-    expected, figures = lightnings(job)
-    assert result["weights_sha256"] == expected
-    agree(rows, figures)
-    assert probe.lengths == [1, 1, 8, 8, 2, 8, 8, 4]
-
-
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        ("trainer.accumulate=2", "schedule=cosine"),
-        ("trainer.accumulate=2", "trainer.clip=0.05", "optimizer=sgd"),
-        ("trainer.accumulate=4", "hardware.precision=bf16-mixed", "model=lenet5"),
-        ("trainer.accumulate=8", "optimizer=adamw"),  # the last step has four batches
-        ("schedule=plateau", "schedule.patience=0", "optimizer.lr=0.3", "trainer.max_epochs=4"),
-        ("schedule=plateau", "schedule.patience=0", "optimizer.lr=0.3", "schedule.warmup=7steps"),
-    ],
-    ids=" ".join,
-)
-def test_so_they_are_with_parts_of_steps_and_with_a_plateau(prepare, worked, overrides) -> None:
-    job = prepare(*MLP[: 2 * ("model=lenet5" not in overrides)], "trainer.max_epochs=2", *overrides)
-    result, rows, _ = worked(job, 8)
-    expected, figures = lightnings(job)
-    assert result["weights_sha256"] == expected
-    agree(rows, figures)
-
-
-def test_a_net_that_draws_has_the_same_bits_too(prepare, worked) -> None:
-    small = ("model=keras_cnn", "data.batch_size=16", "trainer.max_steps=8", "data.size=16")
-    job = prepare(*small, "augment=none", "model.dropout=0.5")
-    result, _, probe = worked(job, 8)
-    assert any(isinstance(layer, torch.nn.Dropout) for layer in trainer._net(job, new=True))
-    assert result["weights_sha256"] == lightnings(job)[0]
-    assert probe.lengths == [1, 1, 8]  # and six steps of the last list
-
-
-def test_a_deep_net_is_trained_to_the_same_bits_too(prepare, worked) -> None:
-    small = ("model=resnet20", "data.size=16", "trainer.max_steps=6")
-    job = prepare(*small, "optimizer=sgd", "data.batch_size=16", "hardware.precision=bf16-mixed")
-    first, second = worked(job, 1), worked(job, 4)
-    assert told(first[0]) == told(second[0])
-    assert first[0]["weights_sha256"] == lightnings(job)[0]
-    assert second[2].lengths == [1, 1, 4]
+    return worker(tmp_path / "outputs", monkeypatch)
 
 
 @pytest.mark.parametrize("chunk", [3, 32])

@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ from cnnctl.data.order import Ticket
 from cnnctl.data.reading import Pixels, Reader
 from cnnctl.errors import Stopped
 from cnnctl.training import trainer
+from cnnctl.training.start import Job
 from cnnctl.training.store import VerifiedIO
-from cnnctl.training.trainer import Job
 
 # Three epochs of three steps, the third of each on fewer images; a checkpoint after every step.
 SHORT = ("trainer.max_epochs=3", "data.size=8", "data.batch_size=500", "checkpoint.every=1steps")
@@ -63,10 +63,10 @@ class Keep(pl.Callback):
         if not pl_module.gradient.parts:  # it is over
             self.keep(f"step {trainer.global_step}")
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         self.keep(f"epoch {trainer.current_epoch + 1}")
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_end(self, *_: Any) -> None:
         self.keep("trained")
 
 
@@ -260,7 +260,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[Any]]]:
+def reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Any]]:
     """(epoch, batch) of the training batches that were read since the last call, sorted.
 
     Also of loader processes, which inherit what is patched here.
@@ -280,7 +280,7 @@ def reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         log.unlink()
         return sorted(tuple(int(word) for word in line.split()) for line in lines)
 
-    yield found
+    return found
 
 
 def test_loader_processes_change_nothing_and_no_batch_that_is_past_is_read_again(

@@ -82,7 +82,7 @@ def test_two_processes_go_on_to_the_same_bits(whole, killed, which) -> None:
     gone = result("--resume", str(run))
     assert {name: gone[name] for name in SAME} == {name: whole[name] for name in SAME}
     assert len(gone["resumed"]) == 1
-    header, *rows = (run / "metrics.csv").read_text().splitlines()
+    _, *rows = (run / "metrics.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["1", "2", "3", "4"]
 
 
@@ -92,7 +92,9 @@ def test_one_process_goes_on_with_the_same_images(whole, killed, cnnctl) -> None
     words = ["hardware.devices=1", "data.batch_size=128", "--json"]
     alone = cnnctl("train", "--resume", str(run), *words).document["result"]
     assert (alone["steps"], alone["epochs"]) == (whole["steps"], whole["epochs"])
-    ours, theirs = (weights.read(Path(one["run"], "checkpoints/last.ckpt")) for one in (alone, whole))
+    ours, theirs = (
+        weights.read(Path(one["run"], "checkpoints/last.ckpt")) for one in (alone, whole)
+    )
     for name, tensor in ours.weights.items():
         torch.testing.assert_close(tensor, theirs.weights[name], rtol=0, atol=2e-3)
 

@@ -109,7 +109,7 @@ class Sends(pl.Callback):
         self.numbers = numbers
         self.steps: list[int] = []
 
-    def on_train_batch_start(self, trainer: pl.Trainer, *hook: Any) -> None:
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         self.steps.append(trainer.global_step)
         if len(self.steps) == self.before:
             for number in self.numbers:

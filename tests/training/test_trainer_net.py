@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cnnctl import weights
-from cnnctl.training import trainer
+from cnnctl.training import start
 
 
 @pytest.mark.parametrize("more", [(), ("trainer.accumulate=2",), ("schedule=plateau",)])
@@ -42,7 +42,7 @@ def test_a_net_of_other_numbers_is_given_such_images(train, precision) -> None:
 def test_weights_lie_as_their_gradients_will(prepare, layout, device, turned) -> None:
     job = prepare(f"trainer.channels_last={layout}")
     plan = replace(job.plan, device=replace(job.plan.device, **device))
-    net = trainer._net(job._replace(plan=plan), new=True)
+    net = start.net(job._replace(plan=plan), new=True)
     kinds = [torch.channels_last if turned else torch.contiguous_format]
     for weight in (value for value in net.parameters() if value.ndim == 4 and value.shape[1] > 1):
         layouts = (torch.channels_last, torch.contiguous_format)
@@ -56,5 +56,5 @@ def test_a_layout_changes_no_weight_of_a_fresh_net(prepare) -> None:
     found = []
     for one in (job, job._replace(plan=plan)):
         torch.manual_seed(0)
-        found.append(weights.sha256(trainer._net(one, new=True).state_dict()))
+        found.append(weights.sha256(start.net(one, new=True).state_dict()))
     assert found[0] == found[1]
