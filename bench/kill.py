@@ -38,8 +38,8 @@ BATCH = 16  # images of a step, of all processes
 # 2 million weights and Adam's two means of each: 25 MB, a third of a step's time to write.
 WORDS = (
     "data=folder", "data.size=16", "data.cache=never", "data.workers=2",
-    "model=pattern", "model.input=[3,16,16]", "model.levels=[[16],[32]]", "model.hidden=[1024]",
-    "model.norm=batch", "model.dropout=0.5", "augment=resized_crop", "trainer.max_epochs=5",
+    "model=pattern", "model.input=[3,16,16]", "model.levels=[[16],[64]]", "model.hidden=[2048]",
+    "model.norm=batch", "model.dropout=0.5", "augment=resized_crop", "trainer.max_epochs=6",
     "checkpoint.every=1steps", "hardware=cpu", "progress=plain",
 )  # fmt: skip
 

@@ -14,7 +14,8 @@ from cnnctl.audit.step import Setting
 from cnnctl.config.learning import Adam
 
 ADAM = Adam(
-    name="adam", lr=0.001, weight_decay=0, scaling="none", reference_batch=256, decay_norms=True, layer_decay=None,
+    name="adam", lr=0.001, weight_decay=0, scaling="none", reference_batch=256,
+    decay_norms=True, layer_decay=None,
     betas=(0.9, 0.999), eps=1e-8,
 )  # fmt: skip
 

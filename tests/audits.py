@@ -11,7 +11,8 @@ from cnnctl.audit import conventions, document, step
 from cnnctl.config import learning
 
 ADAM = learning.Adam(
-    name="adam", lr=1e-3, weight_decay=0.0, scaling="none", reference_batch=256, decay_norms=True, layer_decay=None,
+    name="adam", lr=1e-3, weight_decay=0.0, scaling="none", reference_batch=256,
+    decay_norms=True, layer_decay=None,
     betas=(0.9, 0.999), eps=1e-8,
 )  # fmt: skip
 

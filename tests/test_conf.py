@@ -19,6 +19,10 @@ COLOUR = ["data.channels=3", "data.mean=[0,0,0]", "data.std=[1,1,1]"]
 NEEDS = {
     "data": {"folder": ["data.root=x"]}, "model": {"perceptron": PLAIN},
     "augment": {"pca_colour": COLOUR},
+    "transfer": {
+        name: ["pretrained=latest"]
+        for name in ("auto", "feature_extract", "finetune_top", "finetune_all")
+    },
 }  # fmt: skip
 NETS = {file.stem: file for file in (OWN / "model").glob("*.yaml")}
 LONG = ["trainer.max_epochs=1000"]

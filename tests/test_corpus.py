@@ -46,8 +46,8 @@ def test_the_corpus_covers_every_section(corpus) -> None:
     sections = {key.partition(".")[0] for key, _, _ in corpus}
     assert sections == {
         "augment", "checkpoint", "data", "hardware", "logger", "model", "on_nan", "on_oom",
-        "optimizer", "outputs", "pretrained", "progress", "recipe", "schedule", "seed", "trainer",
-        "transfer",
+        "optimizer", "outputs", "pretrained", "pretrained_layers", "progress", "recipe", "schedule",
+        "seed", "trainer", "transfer",
     }  # fmt: skip
     assert len(corpus) >= 250
 

@@ -12,8 +12,8 @@ from cnnctl.commands.settle import settle
 from cnnctl.config.schema import Train
 from cnnctl.data import feed
 from cnnctl.data.source import Source
-from cnnctl.errors import Stopped
-from cnnctl.report import progress
+from cnnctl.errors import EXIT_INTERRUPTED, Stopped
+from cnnctl.report import console, progress
 from cnnctl.training import ranks, slurm, trainer
 from cnnctl.training.start import Job
 
@@ -55,6 +55,33 @@ def ready(train: Train, *, build: bool = True) -> Source:
     )  # fmt: skip
     with progress.reading(train.progress) as tell:
         return feed.settle(data.load(train.data), wanted, tell)
+
+
+def carry_out(job: Job, folder: Path) -> dict[str, Any]:
+    """The result of training in the run folder, with as many processes as the plan says.
+
+    A run that has a checkpoint goes on from it. Raises RunError if another process is at it.
+    """
+    device = job.plan.device
+    if ranks.rank() > 0:
+        return work(job, folder)
+    with runs.locked(folder):
+        document = {"run": str(folder), **job.plan.document()}
+        (folder / runs.RESULT).unlink(missing_ok=True)  # of a run that is extended
+        runs.write_config(folder, job.config)
+        slurm.remember(folder, job.config)
+        runs.write_json(folder / runs.PLAN, document)
+        runs.write_json(folder / runs.SPLIT, job.source.cut())
+        console.plan(console.out(stderr=True), document)
+        if device.world == 1 or ranks.started():
+            return work(job, folder)
+        code = ranks.start(folder, device)
+        if code:
+            hint = f"go on with: cnnctl train --resume {folder}"
+            raise Stopped("interrupted" if code == EXIT_INTERRUPTED else "ended", hint, code - 128)
+        result = runs.read_result(folder)
+        assert result is not None  # the first process wrote it, or start has raised
+        return result
 
 
 def work(job: Job, folder: Path) -> dict[str, Any]:

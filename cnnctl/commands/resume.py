@@ -40,7 +40,7 @@ def run(call: Call, overrides: list[str]) -> Result:
 
 
 def _go_on(call: Call, folder: Path, config: dict[str, Any]) -> Result:
-    from cnnctl.commands import job, train
+    from cnnctl.commands import job
     from cnnctl.training import ranks
 
     ranks.adopt()
@@ -49,7 +49,8 @@ def _go_on(call: Call, folder: Path, config: dict[str, Any]) -> Result:
         _same(runs.read_plan(folder), ready.plan.document())
     if "--dry-run" in call.flags:
         return Result("plan", ready.plan.document())
-    return train.work(ready, ranks.agree(ready.plan.device, lambda: folder))
+    ranks.agree(ready.plan.device, lambda: folder)
+    return Result("trained", job.carry_out(ready, folder))
 
 
 def _same(before: dict[str, Any], now: dict[str, Any]) -> None:

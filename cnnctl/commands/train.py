@@ -6,18 +6,15 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cnnctl import runs
 from cnnctl.commands import Call, resume
 from cnnctl.commands.settle import settle
 from cnnctl.config import compose, launch, paths, preflight, replay, smoke
 from cnnctl.config.overrides import quoted
-from cnnctl.errors import EXIT_FAILED, EXIT_INTERRUPTED, CnnctlError, Stopped, UsageError
+from cnnctl.errors import EXIT_FAILED, CnnctlError, Stopped, UsageError
 from cnnctl.report.result import Result
-
-if TYPE_CHECKING:
-    from cnnctl.training.trainer import Job
 
 ROOT = "train"
 
@@ -70,9 +67,7 @@ def execute(config: dict[str, Any], call: Call) -> Result:
     verb = call.verb
     if "--smoke" in call.flags:
         config, verb = smoke.shrink(config), "smoke"
-        print(
-            "cnnctl: a smoke run: few images, two epochs; its figures say nothing", file=sys.stderr
-        )
+        print("cnnctl: a smoke run on few images; its figures say nothing", file=sys.stderr)
     ready = job.prepare(config, call.overrides, build="--dry-run" not in call.flags)
     plan = ready.plan
     if "--dry-run" in call.flags:
@@ -82,35 +77,7 @@ def execute(config: dict[str, Any], call: Call) -> Result:
         again = slurm.earlier(Path(ready.train.outputs).expanduser() / verb, config)
         return again or runs.create(ready.train.outputs, verb, plan.model, plan.data)
 
-    return work(ready, ranks.agree(plan.device, made))
-
-
-def work(ready: Job, folder: Path) -> Result:
-    """Train in the run folder, from its last checkpoint if it has one."""
-    from cnnctl.commands import job
-    from cnnctl.report import console
-    from cnnctl.training import ranks, slurm
-
-    plan = ready.plan
-    if ranks.rank() > 0:
-        return Result("trained", job.work(ready, folder))
-    with runs.locked(folder):
-        document = {"run": str(folder), **plan.document()}
-        (folder / runs.RESULT).unlink(missing_ok=True)  # of a run that is extended
-        runs.write_config(folder, ready.config)
-        slurm.remember(folder, ready.config)
-        runs.write_json(folder / runs.PLAN, document)
-        runs.write_json(folder / runs.SPLIT, ready.source.cut())
-        console.plan(console.out(stderr=True), document)
-        if plan.device.world == 1 or ranks.started():
-            return Result("trained", job.work(ready, folder))
-        code = ranks.start(folder, plan.device)
-        if code:
-            hint = f"go on with: cnnctl train --resume {folder}"
-            raise Stopped("interrupted" if code == EXIT_INTERRUPTED else "ended", hint, code - 128)
-        result = runs.read_result(folder)
-        assert result is not None  # the first process wrote it, or start has raised
-        return Result("trained", result)
+    return Result("trained", job.carry_out(ready, ranks.agree(plan.device, made)))
 
 
 def _check(call: Call, overrides: list[str], extra: list[Path]) -> None:

@@ -101,8 +101,10 @@ def configure(job: Job) -> Configure:
         device, clip = plan.device, train.trainer.clip is not None
         how = update.loop(train.optimizer, device.precision, device.accelerator, clip=clip)
         regime = plan.transfer
-        rates = () if regime is None else (regime.share, regime.begins)
-        found = groups.build(learner, train.optimizer, plan.lr, *rates)
+        found = groups.build(learner, train.optimizer, plan.lr)
+        if regime is not None:
+            share, begins = regime.share, regime.begins
+            found = groups.build(learner, train.optimizer, plan.lr, share, begins)
         optimizer = optimizers.build(train.optimizer, found, plan.lr, fused=how == "fused")
         # Lightning takes typed dicts here; its own annotation names the resolved class only
         return [optimizer], schedules.build(train.schedule, optimizer, plan, train.trainer)  # pyright: ignore[reportReturnType]

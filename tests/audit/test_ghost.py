@@ -21,7 +21,8 @@ from cnnctl.config.schema import Precision
 
 aten = torch.ops.aten
 PLAIN = Sgd(
-    name="sgd", lr=0.1, weight_decay=0, scaling="none", reference_batch=1, decay_norms=True, layer_decay=None, momentum=0.9,
+    name="sgd", lr=0.1, weight_decay=0, scaling="none", reference_batch=1, momentum=0.9,
+    decay_norms=True, layer_decay=None,
     nesterov=False,
 )  # fmt: skip
 SHAPE = (3, 8, 8)

@@ -253,7 +253,7 @@ def training(*words: str) -> subprocess.Popen[str]:
 
 
 def test_ctrl_c_ends_a_run_after_its_step_and_says_how_to_go_on(cnnctl, whole) -> None:
-    words = ("data.batch_size=64", "trainer.max_epochs=99", "checkpoint.every=1h", "progress=plain")
+    words = ("data.batch_size=64", "trainer.max_epochs=60", "checkpoint.every=1h", "progress=plain")
     expected = whole(*words)
     with training(*WORDS, *words) as process:
         assert process.stderr is not None
@@ -277,7 +277,7 @@ def test_a_run_that_is_killed_at_any_instant_gets_to_the_same_bits(cnnctl, photo
     words = [
         *WORDS, "data=folder", f"data.root={root}", "data.batch_size=4", "data.cache=never",
         "data.workers=2", "data.size=8", "model=pattern", "model.levels=[[4]]", "model.hidden=[8]",
-        "model.dropout=0.3", "model.norm=batch", "augment=resized_crop", "trainer.max_epochs=6",
+        "model.dropout=0.3", "model.norm=batch", "augment=resized_crop", "trainer.max_epochs=4",
     ]  # fmt: skip
     began = time.monotonic()
     with training(*words, "outputs=whole", "--json") as process:

@@ -14,7 +14,6 @@ from cnnctl.tasks.classify import Classify
 from cnnctl.training import checkpoints as module
 from cnnctl.training.checkpoints import Checkpoints
 from cnnctl.training.stop import Stop
-from cnnctl.training.store import link
 
 NEVER = Interval.parse("1000h")
 MLP = ("model=mlp", "model.hidden=[4]")
@@ -176,18 +175,10 @@ def test_the_best_so_far_is_remembered_in_a_checkpoint(tmp_path) -> None:
         assert second.best() == best
 
 
-def test_best_is_a_name_of_the_checkpoint_that_was_written_before(tmp_path, monkeypatch) -> None:
-    order: list[str] = []
-
-    def noting(file: Path, place: Path) -> None:
-        order.append(f"{place.name} from {file.read_text()}")
-        link(file, place)
-
-    monkeypatch.setattr(module, "link", noting)
+def test_best_is_another_name_of_the_checkpoint(tmp_path) -> None:
     made = Made(tmp_path, NEVER)
     made.batch()
     made.over()
-    assert order == ["best.ckpt from 1"]
     assert (tmp_path / "best.ckpt").samefile(tmp_path / "last.ckpt")
 
 
@@ -257,12 +248,3 @@ def test_images_that_cannot_be_read_take_no_step_away(tmp_path) -> None:
     made = Made(tmp_path, NEVER)
     made.own.on_exception(*made.both, DataError("cannot read x.png"))
     assert made.saved == []  # nothing new
-
-
-def test_before_training_there_is_nothing_to_save(tmp_path) -> None:
-    stop = Stop((), "resume")
-    own, saver = Checkpoints(tmp_path, "{}", NEVER, stop), Saver()
-    task: Any = Classify(torch.nn.Identity(), 2)  # pyright: ignore[reportArgumentType]
-    own.on_exception(saver, task, DataError("cannot read x.png"))  # pyright: ignore[reportArgumentType]
-    assert saver.saved == []
-    assert not stop.waits

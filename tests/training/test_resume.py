@@ -44,6 +44,9 @@ SETTINGS = [
     (*BATCH_NORM, "schedule=plateau", "schedule.patience=0", "hardware.precision=bf16-mixed"),
     (*MLP, "schedule=plateau", "schedule.patience=0", "schedule.warmup=5steps", "optimizer.lr=0.5"),
     (*BATCH_NORM, "trainer.accumulate=2", "data.batch_size=250", "augment=flip_crop"),
+    (*BATCH_NORM, "trainer.ema=0.9", "trainer.label_smoothing=0.1", "augment=cutmix"),
+    (*BATCH_NORM, "trainer.swa=50%", "trainer.swa_lr=0.01", "optimizer=sgd", "augment=flip_crop"),
+    (*DROPOUT, "optimizer=adamw", "optimizer.decay_norms=false", "optimizer.layer_decay=0.5"),
     (*MLP, "data.balance=sample", "trainer.max_steps=8", "trainer.channels_last=false"),
 ]
 

@@ -17,11 +17,12 @@ import torch
 
 from cnnctl import weights
 
-# Steps of 2 x 64 images, ten an epoch. Without anything that differs between one process and two.
+# 1,240 images, in steps of 2 x 64, ten an epoch: two processes take as many each, and none twice.
+# Without anything that differs between one process and two, as dropout does.
 WORDS = (
     "model=mlp", "model.hidden=[8]", "data.size=8", "data.batch_size=64", "hardware=cpu",
     "hardware.devices=2", "trainer.max_epochs=4", "schedule=constant", "optimizer=sgd",
-    "checkpoint.every=1steps", "progress=plain",
+    "checkpoint.every=1steps", "progress=plain", "data.val_fraction=0.11",
 )  # fmt: skip
 SAME = ("weights_sha256", "best", "val", "test", "steps", "epochs")
 
@@ -87,7 +88,7 @@ def test_two_processes_go_on_to_the_same_bits(whole, killed, which) -> None:
 
 
 def test_one_process_goes_on_with_the_same_images(whole, killed, cnnctl) -> None:
-    """Sums are made in another order; more differs only in an epoch's last images, see Order."""
+    """Sums are made in another order."""
     run, _ = killed("all")
     words = ["hardware.devices=1", "data.batch_size=128", "--json"]
     alone = cnnctl("train", "--resume", str(run), *words).document["result"]
@@ -96,7 +97,7 @@ def test_one_process_goes_on_with_the_same_images(whole, killed, cnnctl) -> None
         weights.read(Path(one["run"], "checkpoints/last.ckpt")) for one in (alone, whole)
     )
     for name, tensor in ours.weights.items():
-        torch.testing.assert_close(tensor, theirs.weights[name], rtol=0, atol=2e-3)
+        torch.testing.assert_close(tensor, theirs.weights[name], rtol=0, atol=1e-4)
 
 
 def test_the_gradient_is_that_of_one_process_with_the_same_images(cnnctl, tmp_path) -> None:

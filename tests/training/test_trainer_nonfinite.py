@@ -45,10 +45,10 @@ def test_the_step_without_a_number_is_named_as_it_was_made(
     """Its layer and its images are found in batches that are read once more."""
     job = prepare("augment=flip_crop", *["trainer.accumulate=2"] * (not several))
     sample = int(Order(1259, 0).of(0)[64 * 6 + 9])
-    weights_of = start.net
+    made = start.net
 
     def poisoned(*args: Any, **more: Any) -> Any:
-        net = weights_of(*args, **more)
+        net = made(*args, **more)
         net.c1.register_forward_hook(lambda _, args, out: out + blow(args[0]))
         return net
 
@@ -64,7 +64,7 @@ def test_the_step_without_a_number_is_named_as_it_was_made(
         return batch
 
     folder = runs.create(str(tmp_path / "outputs"), "train", "x")
-    monkeypatch.setattr(trainer, "_net", poisoned)
+    monkeypatch.setattr(start, "net", poisoned)
     monkeypatch.setattr(Prepare, "__call__", marking)
     with pytest.raises(TrainingError) as caught:
         jobs.work(job, folder)
