@@ -45,6 +45,7 @@ class Plan:
     global_batch: int
     optimizer: str
     lr: float
+    scaling: str | None
     schedule: str
     warmup_steps: int
     device: Device
@@ -72,18 +73,12 @@ def make(
     regime = transfer.settle(train, net, source, pretrained["new"] if pretrained else ())
     if regime is not None:
         transfer.freeze(net, regime)
-    accumulate = train.trainer.accumulate
     images = math.ceil(source.sizes["train"] / device.world)
-    per_epoch = math.ceil(math.ceil(images / train.data.batch_size) / accumulate)
+    per_epoch = math.ceil(math.ceil(images / train.data.batch_size) / train.trainer.accumulate)
     steps = min(train.trainer.max_epochs * per_epoch, train.trainer.max_steps or 2**63)
     rules_learning.swa_begin(train.trainer, per_epoch=per_epoch, steps=steps)
-    global_batch = train.data.batch_size * device.world * accumulate
-    setting = step.Setting(
-        min(train.data.batch_size, images), train.optimizer, device.precision,
-        accelerator=device.accelerator, channels_last=train.trainer.channels_last,
-        accumulate=accumulate, devices=device.world,
-        clip=train.trainer.clip is not None,
-    )  # fmt: skip
+    global_batch = train.data.batch_size * device.world * train.trainer.accumulate
+    setting = _setting(train, device, images)
     memory = document.training_memory(setting, step.measure(net, shape, setting))
     if images % train.data.batch_size == 1 and steps >= per_epoch:
         _last(net, shape, replace(setting, batch_size=1))
@@ -96,10 +91,21 @@ def make(
         epochs=math.ceil(steps / per_epoch), steps_per_epoch=per_epoch, steps=steps,
         batch_size=train.data.batch_size, global_batch=global_batch,
         optimizer=train.optimizer.name, lr=scaled(train.optimizer, global_batch),
+        scaling=_scaling(train.optimizer),
         schedule=train.schedule.name,
         warmup_steps=_warmup(train.schedule, per_epoch, steps),
         device=device, seed=train.seed, pretrained=pretrained, transfer=regime,
         memory=memory,
+    )  # fmt: skip
+
+
+def _setting(train: schema.Train, device: Device, images: int) -> step.Setting:
+    """How a step is made of the images that a process has in an epoch."""
+    return step.Setting(
+        min(train.data.batch_size, images), train.optimizer, device.precision,
+        accelerator=device.accelerator, channels_last=train.trainer.channels_last,
+        accumulate=train.trainer.accumulate, devices=device.world,
+        clip=train.trainer.clip is not None,
     )  # fmt: skip
 
 
@@ -122,6 +128,13 @@ def scaled(optimizer: learning.Optimizer, global_batch: int) -> float:
     return (
         optimizer.lr * {"none": 1.0, "linear": ratio, "sqrt": math.sqrt(ratio)}[optimizer.scaling]
     )
+
+
+def _scaling(optimizer: learning.Optimizer) -> str | None:
+    """The rule in words, if there is one."""
+    if optimizer.scaling == "none":
+        return None
+    return f"{optimizer.scaling} from {optimizer.lr:g} at batch {optimizer.reference_batch}"
 
 
 def _warmup(schedule: learning.Schedule, per_epoch: int, steps: int) -> int:

@@ -17,7 +17,8 @@ def plan(console: Console, data: dict[str, Any]) -> None:
     sizes = " · ".join(f"{split} {count(size)}" for split, size in data["sizes"].items())
     plural = "s" if data["epochs"] > 1 else ""
     epochs = f"{data['epochs']} epoch{plural} of {count(data['steps_per_epoch'])}"
-    learning = f"learning rate {number(data['lr'])} · {data['schedule']}"
+    scaled = f" ({data['scaling']})" if data["scaling"] else ""
+    learning = f"learning rate {number(data['lr'])}{scaled} · {data['schedule']}"
     if data["warmup_steps"]:
         learning += f" after {count(data['warmup_steps'])} steps of warm-up"
     device = data["device"]
