@@ -105,7 +105,7 @@ def _setting(train: schema.Train, device: Device, images: int) -> step.Setting:
         min(train.data.batch_size, images), train.optimizer, device.precision,
         accelerator=device.accelerator, channels_last=train.trainer.channels_last,
         accumulate=train.trainer.accumulate, devices=device.world,
-        clip=train.trainer.clip is not None,
+        clip=train.trainer.clip is not None, figures=True,
     )  # fmt: skip
 
 

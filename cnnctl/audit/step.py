@@ -41,6 +41,9 @@ class Setting:
     accumulate: int = 1
     devices: int = 1
     clip: bool = False
+    figures: bool = (
+        False  # whether logits stay until they are counted, those of the step before too
+    )
 
 
 @dataclass(frozen=True)
@@ -133,9 +136,14 @@ def _step(
         trace.phase = "loss"
         labels = _labels(outputs, trace)
         loss = _loss(double.net, outputs, labels)
+    logits = _first(outputs).detach() if setting.figures else None
     del outputs
     trace.keep()
     kept = live.parts["activations"]
+    if logits is not None:
+        parts = setting.accumulate
+        counted = live.rounded(logits.nbytes) * (2 * parts - 1) + live.rounded(4) * parts
+        live.hold("figures", counted)
     for value in learning:
         if setting.accumulate == 1:
             value.grad = None

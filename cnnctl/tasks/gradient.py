@@ -41,16 +41,20 @@ class Gradient:
     so far, `measured` what came out of them, `losses` add up to the loss of the step.
     """
 
-    def __init__(self, net: Net, measure: Measure, *, split: bool = False) -> None:
+    def __init__(
+        self, net: Net, measure: Measure, *, split: bool = False, keeps: bool = False
+    ) -> None:
         self.net = net
         self.measure = measure
         self.split = split
+        self.keeps = keeps
         self.pieces = 1
         self.notice: Callable[[str], None] = lambda _: None
         self.again: Callable[[Ticket], Batch]
         self.parts: list[Ticket] = []
         self.measured: list[Measured] = []
         self.losses: list[Tensor] = []
+        self._before: list[Tensor] = []
 
     def clear(self) -> None:
         """The step is made; its gradient stays until the next forward pass is over."""
@@ -58,13 +62,21 @@ class Gradient:
 
     def add(self, batch: Batch, task: pl.LightningModule) -> None:
         """One more part. Raises TrainingError if not even one image fits into memory."""
+        if self.keeps and not self.parts:
+            self._before = [value.clone() for value in self.net.buffers()]
         self.parts.append(batch.ticket)
         wanted: Iterable[Batch] = [batch]
         while not self._made(wanted, task):  # what failed has let go of its tensors by now
             self._halve()
             self.measured, self.losses = [], []
             self.net.zero_grad()
+            self.restore()
             wanted = map(self.again, self.parts)
+
+    def restore(self) -> None:
+        """Running statistics of batches as they were before the step."""
+        for value, before in zip(self.net.buffers(), self._before, strict=True):
+            value.copy_(before)
 
     def _made(self, batches: Iterable[Batch], task: pl.LightningModule) -> bool:
         """Whether there was memory enough."""
@@ -80,18 +92,30 @@ class Gradient:
     def _halve(self) -> None:
         """Cut every batch into twice as many pieces. Raises TrainingError if it is one image."""
         images = max(len(part.samples) for part in self.parts)
-        least = 2 if any(isinstance(layer, _BatchNorm) for layer in self.net.modules()) else 1
-        if self.pieces * 2 * least > images:
-            few = "a single image" if least == 1 else "two images, which batch norm needs"
+        most = max(1, images // self.least)
+        if self.pieces >= most:
+            few = "a single image" if self.least == 1 else "two images, which batch norm needs"
             raise TrainingError(f"out of memory with {few}", "a smaller net, or data.size")
-        self.pieces *= 2
+        self.pieces = min(2 * self.pieces, most)
         size = math.ceil(images / self.pieces)
         self.notice(f"out of memory: batches of {images} are made in pieces of {size} from here on")
+
+    @property
+    def least(self) -> int:
+        """Images of a piece: batch norm has no statistics of one."""
+        return 2 if any(isinstance(layer, _BatchNorm) for layer in self.net.modules()) else 1
+
+    def cut(self, images: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """A batch in as many pieces as it takes, none much smaller than the others."""
+        if self.pieces == 1:
+            return [(images, labels)]
+        many = min(self.pieces, max(1, len(images) // self.least))
+        return list(zip(images.tensor_split(many), labels.tensor_split(many), strict=True))
 
     def _part(self, batch: Batch, task: pl.LightningModule) -> None:
         images, labels, ticket = batch
         seed(ticket.word, images.device)
-        cut = pieces(images, labels, self.pieces)
+        cut = self.cut(images, labels)
         share = len(images) / ticket.images if ticket.images else 1.0
         for number, (some, wanted) in enumerate(cut, 1):
             measured = self.measure(some, wanted)
@@ -103,12 +127,6 @@ class Gradient:
                 loss = loss * (self.net.weight(wanted) / self.net.weight(labels))
             self.losses.append(loss.detach())
             backward(loss, task, last=ticket.last and number == len(cut))
-
-
-def pieces(images: Tensor, labels: Tensor, many: int) -> list[tuple[Tensor, Tensor]]:
-    """A batch in so many pieces, none much smaller than the others; at most one for each image."""
-    most = min(many, len(images))
-    return list(zip(images.tensor_split(most), labels.tensor_split(most), strict=True))
 
 
 def seed(word: int, device: torch.device) -> None:

@@ -53,13 +53,16 @@ class Steps(pl.LightningModule):
 
     Lightning hands over lists of batches and makes no step itself: several may come at a time,
     because its work around a step takes longer than a small net's step. `clip` is the largest
-    norm of the gradient. A step whose loss or gradient is not finite is never applied: `explain`
-    says why, and the run ends or, with `rollback`, goes on without it. A task gives `count`.
+    norm of the gradient, `steps` how many there are in all. A step whose loss or gradient is not
+    finite is never applied: `explain` says why, and the run ends or, with `rollback`, goes on
+    without it. With `split`, batches that do not fit into memory are made in pieces. Of a
+    `sharded` net every process has a part. A task gives `count`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one for each way in which a step can be made
         self, net: Net, configure: Configure | None = None, *,
         clip: float | None = None, rollback: bool = False, split: bool = False,
+        steps: int | None = None, sharded: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         self.automatic_optimization = False
@@ -67,11 +70,12 @@ class Steps(pl.LightningModule):
         self.configure = configure
         self.clip = clip
         self.rollback = rollback
+        self.steps = steps
+        self.sharded = sharded
         self.place = Place()
-        self.gradient = Gradient(net, self.measure, split=split)
+        self.gradient = Gradient(net, self.measure, split=split, keeps=rollback or split)
         self.explain: Explained = _unexplained
         self.notice: Callable[[str], None] = lambda _: None
-        self._before: list[Tensor] = []
 
     def __setattr__(self, name: str, value: Any) -> None:
         """As any module; the names of hooks without a look for parameters, forty times a step."""
@@ -104,10 +108,8 @@ class Steps(pl.LightningModule):
         optimizer = self.optimizers()
         assert isinstance(optimizer, LightningOptimizer)
         for batch in batches:
-            if self.trainer.global_step == self.trainer.max_steps:
+            if self.trainer.global_step == self.steps:
                 return
-            if self.rollback and not self.gradient.parts:
-                self._before = [value.clone() for value in self.net.buffers()]
             self.gradient.add(batch, self)
             if batch.ticket.last:
                 self._step(optimizer)
@@ -136,8 +138,12 @@ class Steps(pl.LightningModule):
             total = torch.zeros_like(total)  # all have to come to the same conclusion
         # a loss scaler leaves out steps with an infinite gradient, and finds its scale by them
         if self.trainer.precision != "16-mixed":
-            grads = [value.grad for value in self.net.parameters() if value.grad is not None]
-            total = total + torch.stack(foreach_norm(grads, math.inf)).max()
+            found = (value.grad for value in self.net.parameters())
+            grads = [grad for grad in found if grad is not None and grad.numel()]
+            if grads:
+                total = total + torch.stack(foreach_norm(grads, math.inf)).max()
+        if self.sharded:  # each process sees a part of the gradient
+            total = self.trainer.strategy.reduce(total, reduce_op="max")
         if not math.isfinite(total.item()):
             raise NotFinite
         if self.clip is not None:
@@ -152,8 +158,7 @@ class Steps(pl.LightningModule):
             text = f"{error.message}; {TIMES} steps have been undone before"
             raise TrainingError(text, "a lower learning rate: optimizer.lr=…")
         self.place.undone = (*self.place.undone, (self.place.epoch, self.place.begun))
-        for value, before in zip(self.net.buffers(), self._before, strict=True):
-            value.copy_(before)  # running statistics of batches
+        self.gradient.restore()
         for schedule in self.schedules():
             if not isinstance(schedule, ReduceLROnPlateau):
                 schedule.base_lrs = [rate * SLOWER for rate in schedule.base_lrs]

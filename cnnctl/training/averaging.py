@@ -134,7 +134,7 @@ class Swa(Averaging):
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the weights in, if the epoch is over, and measure their mean."""
-        over = trainer.is_last_batch or trainer.global_step == trainer.max_steps
+        over = trainer.is_last_batch or trainer.should_stop
         fresh = trainer.current_epoch > self._latest_update_epoch
         due = over and fresh and trainer.global_step >= self.begin
         if due:

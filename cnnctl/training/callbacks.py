@@ -22,7 +22,8 @@ class EpochRecord(pl.Callback):
     `seconds` is how long it has trained in all, before that too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, steps: int | None = None) -> None:
+        self.steps = steps
         self.records: list[Record] = []
         self.resumed: list[int] = []
         self._born = time.perf_counter()
@@ -78,8 +79,11 @@ class EpochRecord(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Let Lightning validate also where max_steps ends the run within an epoch."""
-        if trainer.global_step == trainer.max_steps:
+        """Let Lightning validate where the last of the `steps` is within an epoch.
+
+        Its own max_steps would not, if the run was resumed after that step.
+        """
+        if trainer.global_step == self.steps:
             trainer.should_stop = True
         self._ended = time.perf_counter()
 

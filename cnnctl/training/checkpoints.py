@@ -53,6 +53,14 @@ class Checkpoints(pl.Callback):
         """Add what a checkpoint says about itself."""
         checkpoint[weights.ENTRY] = self.entry
 
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Name the best once more: a run may have been killed between writing and naming it."""
+        assert isinstance(pl_module, Classify)
+        place = pl_module.place
+        fresh = self.best is not None and self.best[2] + 1 == place.epoch and place.begun == 0
+        if fresh and trainer.is_global_zero:
+            link(self.folder / runs.LAST, self.folder / runs.BEST)
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """From here on a signal waits for the end of a step."""
         self.saved, self.clock = trainer.global_step, time.perf_counter()
@@ -97,7 +105,8 @@ class Checkpoints(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """How long it took."""
-        self.measuring = time.perf_counter() - self.clock_measuring
+        seconds = time.perf_counter() - self.clock_measuring
+        self.measuring = trainer.strategy.broadcast(seconds)  # all have to come to one conclusion
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save if it is time, or if this epoch is the best."""
@@ -138,7 +147,7 @@ class Checkpoints(pl.Callback):
 
     def _due(self, step: int) -> bool:
         if self.every.unit == "steps":
-            return step - self.saved >= self.every.amount
+            return step - self.saved > self.every.amount - most_of(self.every)
         if self.every.unit == "epochs":
             return self.epochs >= self.every.amount
         return time.perf_counter() - self.clock >= self.every.amount
@@ -147,6 +156,11 @@ class Checkpoints(pl.Callback):
         if caught:
             self.agreed.end()
             raise self.stop.error(caught, f" after step {trainer.global_step}")
+
+
+def most_of(every: Interval) -> int:
+    """How many steps may come at a time, if one of the first ones can be the last before it."""
+    return max(1, int(every.amount) // 4)
 
 
 class Agreed:

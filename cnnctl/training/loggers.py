@@ -58,7 +58,7 @@ class CsvLogger(Logger):
         self._resumes = False
         with self.file.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        kept = [row for row in rows if row["step"] and float(row["step"]) < step]
+        kept = [row for row in rows if None not in row.values() and float(row["step"]) < step]
         text = io.StringIO()
         if kept:
             writer = csv.DictWriter(text, kept[0].keys())

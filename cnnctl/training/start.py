@@ -84,6 +84,7 @@ def task(
     made = Classify(
         net(job, new=new), classes, configure(job), mirror=train.trainer.test_flip,
         clip=train.trainer.clip, rollback=train.on_nan == "rollback", split=train.on_oom == "split",
+        steps=job.plan.steps, sharded=job.plan.device.strategy == "fsdp",
     )  # fmt: skip
     made.notice = made.gradient.notice = notice
     made.gradient.again = module.again

@@ -14,9 +14,8 @@ from cnnctl.errors import Stopped
 class Stop:
     """Notes the first signal of those it listens to.
 
-    While steps are made (`waits`) a loop has to ask for `caught` and end by itself; a second
-    Ctrl-C raises KeyboardInterrupt. At other times there is nothing to finish: the first signal
-    raises Stopped.
+    While steps are made (`waits`) a loop has to ask for `caught` and end by itself. A second
+    Ctrl-C, and at other times the first signal, raise Stopped at once.
     """
 
     def __init__(self, signals: Sequence[int], hint: str) -> None:
@@ -53,5 +52,5 @@ class Stop:
         if not self.waits:
             raise self.error(number)
         if self.caught and number == signal.SIGINT:
-            raise KeyboardInterrupt
+            raise self.error(number)
         self.caught = self.caught or number

@@ -84,9 +84,11 @@ def link(file: Path, place: Path) -> None:
         except OSError:
             shutil.copyfile(file, beside)
         beside.replace(place)
+        beside.unlink(missing_ok=True)  # which is still there if both were the same file already
         _settle(place.parent)
     except OSError as wrong:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
         raise RunError(f"cannot write {place}: {wrong.strerror}") from wrong
 
 

@@ -29,7 +29,7 @@ from cnnctl.training import (
     trouble,
 )  # fmt: skip
 from cnnctl.training.callbacks import EpochRecord, Record
-from cnnctl.training.checkpoints import Checkpoints
+from cnnctl.training.checkpoints import Checkpoints, most_of
 from cnnctl.training.measure import figures
 from cnnctl.training.memory import MemoryCheck
 from cnnctl.training.noise import plain_errors, quiet
@@ -56,14 +56,14 @@ def fit(
     module = DataModule(job.source, train, chunked=pace.fits(train, plan))
     task = start.task(job, run, module, notice, new=begun is None)
     stop = Stop(SIGNALS, f"go on with: cnnctl train --resume {run}")
-    record, memory = EpochRecord(), MemoryCheck()
+    record, memory = EpochRecord(plan.steps), MemoryCheck()
     has = available.available(plan.device)
     if warning := room.tight(plan, has):
         notice(warning)
     with quiet(), plain_errors(), _loggers(train.logger, run, job.config) as targets:
         trainer = engine.build(
             plan.device,
-            max_epochs=plan.epochs, max_steps=plan.steps, logger=targets,
+            max_epochs=plan.epochs, logger=targets,
             callbacks=[record, memory, *_watching(job, run, module, stop), *displays],
         )  # fmt: skip
         with stop.listening():
@@ -81,7 +81,7 @@ def fit(
 def _watching(job: Job, run: Path, module: DataModule, stop: Stop) -> list[pl.Callback]:
     """What acts between two steps, in this order: a checkpoint holds what the others have done."""
     train, every = job.train, job.train.checkpoint.every
-    most = int(every.amount) if every.unit == "steps" else None
+    most = most_of(every) if every.unit == "steps" else None
     entry = weights.entry(job.config, job.plan.classes)
     return [
         *([Thaw(job.plan.transfer)] if job.plan.transfer else []),

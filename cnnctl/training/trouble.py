@@ -12,7 +12,7 @@ from cnnctl.data.order import Ticket
 from cnnctl.data.source import Source
 from cnnctl.errors import TrainingError
 from cnnctl.tasks import finding, nonfinite
-from cnnctl.tasks.gradient import is_oom, pieces
+from cnnctl.tasks.gradient import is_oom
 from cnnctl.tasks.steps import Explained, Steps
 
 
@@ -26,7 +26,7 @@ def explainer(task: Steps, module: DataModule, source: Source, run: Path) -> Exp
     def explain(tickets: Sequence[Ticket]) -> tuple[TrainingError, bool]:
         parts, seeds = [], []
         for ticket in tickets:
-            some = pieces(*module.again(ticket)[:2], task.gradient.pieces)
+            some = task.gradient.cut(*module.again(ticket)[:2])
             parts += some
             seeds += [ticket.word, *[None] * (len(some) - 1)]
         found = nonfinite.examine(task.net, parts, seeds)
