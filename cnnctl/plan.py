@@ -23,9 +23,10 @@ from cnnctl.transfer import Regime
 class Plan:
     """Every number that the configuration, the net, the data and the machine decide.
 
-    `params` and `macs` (multiply-adds) are those of one image; `steps` are optimizer steps;
-    `lr` is the learning rate after scaling with the global batch. `memory` is what one step on
-    one device will take, predicted: see `audit.document.training_memory`.
+    `images` is another text if the images are others. `params` and `macs` (multiply-adds) are
+    those of one image; `steps` are optimizer steps; `lr` is the learning rate after `scaling` with
+    the global batch. `memory` is what one step on one device will take, predicted: see
+    `audit.document.training_memory`.
     """
 
     model: str
@@ -35,6 +36,7 @@ class Plan:
     data: str
     classes: tuple[str, ...]
     sizes: dict[str, int]
+    images: str
     skipped: dict[str, str]
     feeds: dict[str, Feed]
     augment: str
@@ -85,7 +87,8 @@ def make(
     return Plan(
         model=spec.name, params=sum(value.numel() for value in net.parameters()),
         macs=sum(forward(net, shape).walk.macs.values()), shape=shape,
-        data=train.data.name, classes=source.classes, sizes=source.sizes, skipped=source.skipped,
+        data=train.data.name, classes=source.classes, sizes=source.sizes,
+        images=source.digest(), skipped=source.skipped,
         feeds=source.feeds,
         augment=train.augment.name,
         epochs=math.ceil(steps / per_epoch), steps_per_epoch=per_epoch, steps=steps,

@@ -14,7 +14,7 @@ from cnnctl.config.overrides import key_of
 from cnnctl.errors import ConfigError, Problem, UsageError
 from cnnctl.report.result import Result
 
-SAME = ("sizes", "classes", "global_batch", "steps_per_epoch")  # of the plan
+SAME = ("sizes", "classes", "images", "global_batch", "steps_per_epoch")  # of the plan
 
 
 def run(call: Call, overrides: list[str]) -> Result:
@@ -73,4 +73,4 @@ def _told(value: Any) -> str:
         return ", ".join(f"{name} {count:,}" for name, count in value.items())
     if isinstance(value, (list, tuple)):
         return f"{len(value)} ({', '.join(value[:5])}, …)"
-    return f"{value:,}"
+    return f"{value:,}" if isinstance(value, int) else f"{value[:8]}…"

@@ -44,7 +44,7 @@ def _applied(cfg: DictConfig, override: Override, options: Sequence[str]) -> lis
         return [Problem(f"'{text}' does not fit a saved run, which has all choices", hint, name)]
     if options:
         with open_dict(cfg):
-            cfg[name] = hydra_compose(f"{name}/{override.value()}")[name]
+            cfg[name] = hydra_compose(overrides=[f"+{name}={override.value()}"])[name]
         return []
     section = name.rpartition(".")[0]
     if section and not isinstance(OmegaConf.select(cfg, section), DictConfig):

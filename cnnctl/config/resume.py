@@ -40,10 +40,13 @@ def warnings(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """What is allowed, and yet not what one training of that length would have been."""
     before, after = (side["trainer"]["max_epochs"] for side in (saved, wanted))
     name, warmup = wanted["schedule"]["name"], wanted["schedule"]["warmup"]
-    if before == after or (name not in WHOLE and "%" not in str(warmup)):
-        return []
-    now = f"the {name} schedule now ends after epoch {after}"
-    return [f"{now}; the steps so far were made as if it ended after {before}"]
+    found = []
+    if before != after and (name in WHOLE or "%" in str(warmup)):
+        now = f"the {name} schedule now ends after epoch {after}"
+        found.append(f"{now}; the steps so far were made as if it ended after {before}")
+    if before != after and "%" in str(wanted["trainer"]["swa"]):
+        found.append(f"trainer.swa={wanted['trainer']['swa']} is now a share of {after} epochs")
+    return found
 
 
 def differences(

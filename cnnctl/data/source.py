@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor
 
 from cnnctl.data import decode
+
+NAMES = 10_000  # of the images of a split that tell it from another
 
 
 class Images(Protocol):
@@ -146,6 +149,11 @@ class Encoded:
         )  # fmt: skip
 
 
+def _ending(name: str) -> str:
+    """Folder and file: a whole set may be moved."""
+    return "/".join(name.replace("\\", "/").split("/")[-2:])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Feed:
     """One split: where its pixels are, their bytes, and how many processes decode them.
@@ -181,6 +189,18 @@ class Source:
         """The names of the images in the splits that we have cut off."""
         whole = {name: self.splits[name] for name in self.drawn}
         return {name: [one.name(i) for i in range(len(one.labels))] for name, one in whole.items()}
+
+    def digest(self) -> str:
+        """Another text if the images of a split are others: labels, and names of up to 10,000."""
+        digest = hashlib.sha256()
+        for split, images in self.splits.items():
+            labels = images.labels
+            step = max(1, len(labels) // NAMES)
+            names = [_ending(images.name(place)) for place in range(0, len(labels), step)]
+            digest.update(split.encode())
+            digest.update(labels.astype("<i8").tobytes())
+            digest.update("\0".join(names).encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
 
     @property
     def sizes(self) -> dict[str, int]:

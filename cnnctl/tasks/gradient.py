@@ -47,7 +47,7 @@ class Gradient:
         self.net = net
         self.measure = measure
         self.split = split
-        self.keeps = keeps
+        self.keeps = keeps or split
         self.pieces = 1
         self.notice: Callable[[str], None] = lambda _: None
         self.again: Callable[[Ticket], Batch]

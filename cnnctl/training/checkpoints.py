@@ -55,6 +55,9 @@ class Checkpoints(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Name the best once more: a run may have been killed between writing and naming it."""
+        self._name(trainer, pl_module)
+
+    def _name(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Classify)
         place = pl_module.place
         fresh = self.best is not None and self.best[2] + 1 == place.epoch and place.begun == 0
@@ -63,6 +66,7 @@ class Checkpoints(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """From here on a signal waits for the end of a step."""
+        self._name(trainer, pl_module)  # a net that is shared out has been read by now only
         self.saved, self.clock = trainer.global_step, time.perf_counter()
         self.agreed.start(trainer.world_size)
         self.stop.waits = True
@@ -130,6 +134,7 @@ class Checkpoints(pl.Callback):
         if self.epochs:
             self.save(trainer)
         self.stop.waits = False
+        self._end(trainer, self.stop.caught)
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException

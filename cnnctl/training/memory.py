@@ -53,7 +53,8 @@ class MemoryCheck(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Follow the first two steps."""
-        if trainer.global_step > MEASURED or not batch or self.peak is not None:
+        resumed = trainer.global_step > 0 and not self._images
+        if resumed or trainer.global_step > MEASURED or not batch or self.peak is not None:
             return
         self._images.setdefault(trainer.global_step, len(batch[0].images))
         kind = trainer.strategy.root_device.type

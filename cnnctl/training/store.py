@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from cnnctl import weights
-from cnnctl.errors import RunError
+from cnnctl import runs, weights
+from cnnctl.errors import CheckpointError, RunError
 
 
 class VerifiedIO(TorchCheckpointIO):
@@ -51,7 +51,12 @@ class VerifiedIO(TorchCheckpointIO):
 
     def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
         """What it holds. Raises CheckpointError if it is damaged, or more than data."""
-        return weights.content(Path(path))
+        try:
+            return weights.content(Path(path))
+        except CheckpointError as wrong:
+            best = Path(path).with_name(runs.BEST)
+            hint = f"begin anew: remove {path}, or start from pretrained={best}"
+            raise CheckpointError(wrong.message, hint) from wrong
 
 
 class Hashed(io.RawIOBase):

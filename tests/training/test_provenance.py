@@ -59,7 +59,7 @@ def test_a_machine_without_git_has_no_commit(repository, monkeypatch) -> None:
 def device(accelerator: str) -> Device:
     return Device(
         accelerator=accelerator, devices=1, num_nodes=1, precision="32-true", strategy="auto",
-        name="x",
+        name="x", sync_batchnorm=False, deterministic=True, matmul="highest",
     )  # fmt: skip
 
 

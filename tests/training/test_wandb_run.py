@@ -140,7 +140,7 @@ def test_a_wandb_that_refuses_gives_an_offline_run(monkeypatch, tmp_path, refuse
     assert options == {
         "project": "p", "entity": "e", "group": "g", "tags": ["a", "b"], "id": "name",
         "name": "name", "dir": str(tmp_path / "outputs"), "config": {"seed": 3},
-        "mode": "offline" if refuses else "online",
+        "mode": "offline" if refuses else "online", "resume": "allow", "allow_val_change": True,
     }  # fmt: skip
 
 
