@@ -200,8 +200,7 @@ def test_a_regime_has_its_rates_and_its_frozen_layers(prepare, train) -> None:
         "optimizer.layer_decay=0.5",
     )
     job = prepare(*words, "transfer=finetune_all")
-    found = {group["lr"]: len(group["params"]) for group in groups(job)}
-    assert found == {pytest.approx(0.5 * 0.1 * 0.5): 2, 0.5: 2}
+    assert [group["lr"] for group in groups(job)] == [pytest.approx(0.5 * 0.1 * 0.5), 0.5]
     net = start.net(prepare(*words, "transfer=feature_extract"), new=True)
     learn = {name for name, value in net.named_parameters() if value.requires_grad}
     assert learn == {"output.weight", "output.bias"}
