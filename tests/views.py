@@ -27,6 +27,7 @@ PLAN: dict[str, Any] = {
     "augment": "shift", "epochs": 40, "steps_per_epoch": 20, "steps": 800,
     "batch_size": 64, "global_batch": 64, "optimizer": "adam", "lr": 0.003, "schedule": "cosine",
     "warmup_steps": 0, "seed": 0, "run": RUN, "pretrained": None,
+    "transfer": None, "scaling": None,
     "device": {
         "accelerator": "cpu", "devices": 1, "num_nodes": 1, "precision": "32-true",
         "strategy": "auto", "name": "2 threads",

@@ -37,6 +37,7 @@ class Checkpoints(pl.Callback):
         self.epochs = 0  # since then
         self.clock = time.perf_counter()
         self.measuring = float("inf")  # seconds that measuring took the last time
+        self.measured = 0.0  # when it began
         self.agreed = Agreed()
 
     def state_dict(self) -> dict[str, Any]:
@@ -90,7 +91,7 @@ class Checkpoints(pl.Callback):
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save before a long measurement, which may be interrupted."""
-        self.clock_measuring = time.perf_counter()
+        self.measured = time.perf_counter()
         if self.measuring > LONG and trainer.global_step > self.saved:
             self.save(trainer)
 
@@ -109,7 +110,7 @@ class Checkpoints(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """How long it took."""
-        seconds = time.perf_counter() - self.clock_measuring
+        seconds = time.perf_counter() - self.measured
         self.measuring = trainer.strategy.broadcast(seconds)  # all have to come to one conclusion
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -38,8 +38,11 @@ def quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def plain_errors() -> Iterator[None]:
-    """An error of the data in a loader process in one line: torch puts its traceback around it."""
+def plain_errors(hint: str | None = None) -> Iterator[None]:
+    """An error of the data in a loader process in one line: torch puts its traceback around it.
+
+    `hint` says how to go on once the data is mended.
+    """
     try:
         yield
     except RuntimeError as wrong:
@@ -49,4 +52,4 @@ def plain_errors() -> Iterator[None]:
         raise TrainingError(text, "data.workers=0, or fewer") from wrong
     except DataError as wrong:
         _, around, text = wrong.message.rpartition(f"{DataError.__name__}: ")
-        raise DataError(text.strip()) if around else wrong from None
+        raise DataError(text.strip() if around else wrong.message, wrong.hint or hint) from None

@@ -56,11 +56,12 @@ def fit(
     module = DataModule(job.source, train, chunked=pace.fits(train, plan))
     task = start.task(job, run, module, notice, new=begun is None)
     stop = Stop(SIGNALS, f"go on with: cnnctl train --resume {run}")
+    mended = f"mend it, then {stop.hint}"
     record, memory = EpochRecord(plan.steps), MemoryCheck()
     has = available.available(plan.device)
     if warning := room.tight(plan, has):
         notice(warning)
-    with quiet(), plain_errors(), _loggers(train.logger, run, job.config) as targets:
+    with quiet(), plain_errors(mended), _loggers(train.logger, run, job.config) as targets:
         trainer = engine.build(
             plan.device,
             max_epochs=plan.epochs, logger=targets,

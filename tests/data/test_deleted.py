@@ -43,7 +43,7 @@ def read(ready: Job) -> str:
             for _ in loader:
                 pass
     except DataError as wrong:
-        return str(wrong)
+        return wrong.message
     return ""
 
 
@@ -58,7 +58,7 @@ def test_a_run_whose_file_is_deleted_ends_in_one_line_that_names_it(tmp_path, wo
     Path(gone).unlink()
     with pytest.raises(DataError) as caught:
         job.work(ready, runs.create("outputs", "train", "run"))
-    assert str(caught.value) == missing(gone)
+    assert caught.value.message == missing(gone)
 
 
 def test_a_file_may_go_after_it_has_been_read_once(tmp_path, monkeypatch) -> None:
@@ -75,7 +75,8 @@ def test_a_file_may_go_after_it_has_been_read_once(tmp_path, monkeypatch) -> Non
     monkeypatch.setattr(Reader, "batch", batch)
     with pytest.raises(DataError) as caught:
         job.work(ready, runs.create("outputs", "train", "run"))
-    assert str(caught.value) == missing(str(gone))
+    assert caught.value.message == missing(str(gone))
+    assert caught.value.hint.startswith("mend it, then go on with: cnnctl train --resume outputs/")
     assert epochs == {None, 0, 1}  # None: measuring
 
 

@@ -37,6 +37,7 @@ def test_commands_are_never_cut_so_that_they_can_be_copied() -> None:
             {"warmup_steps": 1000},
             "optimizer  adam · learning rate 0.003 · cosine after 1,000 steps of warm-up",
         ),
+        ({"scaling": "0.1 x 8"}, "optimizer  adam · learning rate 0.003 (0.1 x 8) · cosine"),
         ({"skipped": {"a.png": "broken"}}, "left out: a.png: broken"),
     ],
 )
@@ -123,3 +124,49 @@ def test_the_top_5_error_needs_more_than_five_classes() -> None:
 )
 def test_a_run_with_wandb_says_where_its_figures_are(told: dict[str, str], row: str) -> None:
     assert row in lines("trained", TRAINED | {"wandb": told})
+
+
+REGIME: dict[str, Any] = {
+    "name": "finetune_all", "why": "every layer learns", "new": ["output"], "frozen": [],
+    "stages": [], "unfreeze_every": None, "backbone_lr": 1, "freeze_norm": True,
+    "learning": 61706,
+}  # fmt: skip
+STAGES = ["c5", "c3", "c1"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, "finetune_all: every layer learns · 61,706 of 61,706 parameters learn"),
+        (
+            {"name": "feature_extract", "why": "the last layer learns", "learning": 850},
+            "feature_extract: the last layer learns · 850 of 61,706 parameters learn",
+        ),
+        (
+            {"backbone_lr": 0.1, "new": ["aux", "output"]},
+            (
+                "finetune_all: every layer learns · 61,706 of 61,706 parameters learn"
+                " · aux, output at lr, the others at 0.1 x lr"
+            ),
+        ),
+        (
+            {"stages": STAGES, "unfreeze_every": 2, "learning": 850},
+            (
+                "finetune_all: every layer learns · 850 of 61,706 parameters learn"
+                " · one more of 3 stages every 2 epochs"
+            ),
+        ),
+        (
+            {"stages": STAGES[:1], "unfreeze_every": 1, "learning": 850},
+            (
+                "finetune_all: every layer learns · 850 of 61,706 parameters learn"
+                " · one more of 1 stage every epoch"
+            ),
+        ),
+    ],
+)
+def test_a_regime_says_what_learns_and_how_fast(changes: dict[str, Any], text: str) -> None:
+    plan = PLAN | {"pretrained": None, "transfer": REGIME | changes}
+    assert f"transfer    {text}" in [line.replace("  ", " ") for line in lines("plan", plan, 300)] or (
+        f"transfer   {text}" in lines("plan", plan, 300)
+    )
