@@ -12,7 +12,7 @@ from torch import distributed
 
 from cnnctl import runs, weights
 from cnnctl.config.duration import Interval
-from cnnctl.errors import DataError
+from cnnctl.errors import DataError, TrainingError
 from cnnctl.tasks.classify import Classify
 from cnnctl.training.stop import Stop
 from cnnctl.training.store import link
@@ -130,8 +130,17 @@ class Checkpoints(pl.Callback):
         self._end(trainer, caught)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The last weights, and nothing to wait for any more."""
+        """The last weights, and nothing to wait for any more.
+
+        Raises TrainingError if processes that made the same steps have other weights.
+        """
+        assert isinstance(pl_module, Classify)
         self.agreed.end()
+        learned = dict(pl_module.net.named_parameters())
+        if not pl_module.sharded and not self.agreed.same(weights.sha256(learned)):
+            raise TrainingError(
+                "the processes have ended with different weights", "hardware.devices=1"
+            )
         if self.epochs:
             self.save(trainer)
         self.stop.waits = False
@@ -195,6 +204,14 @@ class Agreed:
         )
         self.asked = (work, answer)
         return int(before[0]), bool(before[1])
+
+    def same(self, text: str) -> bool:
+        """Whether all processes say the same."""
+        if self.group is None:
+            return True
+        told: list[Any] = [None] * distributed.get_world_size()
+        distributed.all_gather_object(told, text, group=self.group)
+        return len(set(told)) == 1
 
     def end(self) -> torch.Tensor:
         """Wait for the exchange that is under way."""

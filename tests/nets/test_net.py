@@ -87,3 +87,41 @@ def test_auxiliary_classifiers_have_smoothed_labels_too() -> None:
     shares = one_hot(labels, CLASSES).double()
     parts = [smoothed(value, shares, 0.1) for value in outputs]
     torch.testing.assert_close(net.loss(outputs, labels), parts[0] + 0.3 * (parts[1] + parts[2]))
+
+
+@pytest.mark.parametrize("shares", [False, True])
+def test_a_batch_counts_as_its_images_do(net, shares) -> None:
+    _, labels = example()
+    assert net.weight(one_hot(labels, CLASSES).double() if shares else labels) == 6
+
+
+def test_a_batch_counts_as_the_classes_of_its_images_do(net) -> None:
+    _, labels = example()
+    net.class_weights = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    assert net.weight(labels) == 1 + 4 + 2 + 2 + 3 + 1
+    shares = one_hot(labels, CLASSES).float()
+    assert net.weight(shares) == 6  # torch divides the loss of shares by the images
+
+
+@pytest.mark.parametrize("shares", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("sizes", [[6], [4, 2], [1, 2, 3]])
+def test_with_these_weights_the_parts_of_a_batch_have_its_mean(
+    net, sizes, weighted, shares
+) -> None:
+    logits, labels = example()
+    if weighted:
+        net.class_weights = torch.tensor([0.3, 2.0, 1.0, 5.0]).double()
+    if shares:
+        labels = 0.6 * one_hot(labels, CLASSES).double() + 0.1
+    net.label_smoothing = 0.1
+    parts = zip(logits.split(sizes), labels.split(sizes), strict=True)
+    whole = sum(net.loss(some, own) * net.weight(own) for some, own in parts)
+    torch.testing.assert_close(whole / net.weight(labels), net.loss(logits, labels))
+
+
+def test_most_nets_want_to_see_no_images_before_the_first_step(net) -> None:
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    net.prepare(torch.randn(2, 3))
+    assert net.SAMPLE == 0
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())

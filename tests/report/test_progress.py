@@ -8,6 +8,7 @@ import subprocess
 import sys
 import termios
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ RECORD = {
     "epoch": 3, "step": 60, "train/loss": 0.81234, "train/top1": 0.7011, "val/top1": 0.713,
     "images_per_second": 1840.4,
 }  # fmt: skip
-PLAN = SimpleNamespace(epochs=30, steps=600)
+PLAN: Any = SimpleNamespace(epochs=30, steps=600)
 
 
 def on_a_terminal(*words: str, columns: int) -> tuple[int, bytes, bytes]:

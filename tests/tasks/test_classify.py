@@ -58,6 +58,46 @@ def test_the_net_is_called_as_it_is() -> None:
     assert torch.equal(task(images), task.net(images))
 
 
+def seeing(net: Net, images: torch.Tensor, labels: torch.Tensor, *, mirror: bool) -> Classify:
+    """A task that was tested on these images, in two batches."""
+    task = Classify(net, 3, mirror=mirror)
+    loader = DataLoader(TensorDataset(images, labels), 4, collate_fn=collated)
+    with noise.quiet():
+        engine.build(CPU, logger=False).test(task, loader, verbose=False)
+    return task
+
+
+def test_an_image_and_its_mirror_image_are_measured_as_one() -> None:
+    """The mean of their logits (Simonyan, Zisserman 2015, section 3.2, has that of softmax)."""
+    torch.manual_seed(0)
+    net = Net(OrderedDict(flatten=nn.Flatten(), dense=nn.Linear(2 * 3 * 5, 3)), "torch")
+    images, labels = torch.randn(7, 2, 3, 5), torch.tensor([0, 1, 2, 0, 1, 2, 0])
+    with torch.no_grad():
+        logits = (net(images) + net(images.flip(-1))) / 2
+        plain = net(images)
+    for mirror, wanted in ((True, logits), (False, plain)):
+        task = seeing(net, images, labels, mirror=mirror)
+        loss, top1 = task.figures["test"]["loss"], task.figures["test"]["top1"]
+        assert loss == pytest.approx(cross_entropy(wanted, labels).item(), rel=1e-6)
+        assert top1 == pytest.approx((wanted.argmax(1) == labels).float().mean().item())
+        assert torch.equal(task.confusion, MulticlassConfusionMatrix(3)(wanted, labels))
+        ece = MulticlassCalibrationError(3, n_bins=15)(wanted.softmax(1), labels).item()
+        assert task.figures["test"]["ece"] == pytest.approx(ece, rel=1e-5)
+    assert not torch.allclose(plain, logits)
+
+
+def test_a_mirrored_test_does_not_depend_on_the_side() -> None:
+    torch.manual_seed(1)
+    net = Net(OrderedDict(flatten=nn.Flatten(), dense=nn.Linear(12, 3)), "torch")
+    images, labels = torch.randn(6, 1, 3, 4), torch.tensor([0, 1, 2, 2, 1, 0])
+    for mirror in (True, False):
+        one, other = (
+            seeing(net, given, labels, mirror=mirror).figures["test"]
+            for given in (images, images.flip(3))
+        )
+        assert (one == pytest.approx(other, rel=1e-6)) is mirror
+
+
 def test_by_class_gives_recall_precision_and_f1_and_null_for_nothing() -> None:
     confusion = torch.tensor([[3, 1, 0], [1, 1, 0], [0, 0, 0]])
     assert measure.by_class(confusion, ("a", "b", "c")) == [

@@ -21,7 +21,7 @@ from averages import (
     swa,
     tensors,
     trained,
-)  # fmt: skip
+)
 
 from cnnctl.config.duration import Duration
 from cnnctl.training import averaging

@@ -90,6 +90,7 @@ def test_one_process_has_nothing_to_agree_on() -> None:
     agreed.start(1)
     assert agreed.on(15, due=True) == (15, True)
     assert agreed.end().tolist() == [0, 0]
+    assert agreed.same("weights")
 
 
 TWO = """
@@ -102,7 +103,8 @@ agreed = Agreed()
 agreed.start(2)
 answers = [agreed.on(15 * (rank == 1 and step == 2), rank == 0 and step == 1) for step in range(5)]
 last = agreed.on(2, False) if rank == 1 else agreed.on(0, True)
-print(answers, last, agreed.end().tolist(), agreed.end().tolist())
+same = [agreed.same("weights"), agreed.same(f"weights of {rank}")]
+print(answers, last, agreed.end().tolist(), agreed.end().tolist(), same)
 distributed.destroy_process_group()
 """
 
@@ -123,4 +125,4 @@ def test_what_one_process_wants_all_do_after_the_next_step() -> None:
     assert [process.returncode for process in started] == [0, 0], told
     nothing = (0, False)
     answers = [nothing, nothing, (0, True), (15, False), nothing]
-    assert {out.strip() for out, _ in told} == {f"{answers} {nothing} [2, 1] [0, 0]"}
+    assert {out.strip() for out, _ in told} == {f"{answers} {nothing} [2, 1] [0, 0] [True, False]"}
