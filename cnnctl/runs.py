@@ -32,6 +32,7 @@ CONFIG, PLAN, METRICS, RESULT = "config.yaml", "plan.json", "metrics.csv", "resu
 SPLIT = "split.json"
 CHECKPOINTS, BEST, LAST = "checkpoints", "best.ckpt", "last.ckpt"
 LATEST = "latest"
+SMOKE = "smoke"  # the folder of runs that are only to be tried
 LOCK = ".lock"
 
 
@@ -67,7 +68,8 @@ def find(target: str, outputs: str = "outputs", *, finished: bool = True) -> Pat
     if Path(target).exists():
         run = Path(target)
     elif target == LATEST:
-        found = [run for run in listed(outputs) if (run / RESULT).is_file() is finished]
+        earnest = [run for run in listed(outputs) if run.parent.name != SMOKE]
+        found = [run for run in earnest if (run / RESULT).is_file() is finished]
         if not found:
             kind = "finished" if finished else "unfinished"
             raise RunError(f"no {kind} run in {outputs}", "make one with: cnnctl train")

@@ -19,7 +19,8 @@ SAME = ("sizes", "classes", "images", "global_batch", "steps_per_epoch")  # of t
 
 def run(call: Call, overrides: list[str]) -> Result:
     """Train on. Raises RunError, ConfigError or UsageError before anything is changed."""
-    refused = [flag for flag in call.flags if flag in ("--multirun", "--config", *launch.PRINTS)]
+    against = ("--multirun", "--config", "--smoke", *launch.PRINTS)
+    refused = [flag for flag in call.flags if flag in against]
     if refused:
         raise UsageError(f"--resume goes on with one run; it does not go with {refused[0]}")
     given = [text.partition("=")[2] for text in overrides if key_of(text) == "outputs"]

@@ -66,7 +66,7 @@ def execute(config: dict[str, Any], call: Call) -> Result:
     ranks.adopt()
     verb = call.verb
     if "--smoke" in call.flags:
-        config, verb = smoke.shrink(config), "smoke"
+        config, verb = smoke.shrink(config), runs.SMOKE
         print("cnnctl: a smoke run on few images; its figures say nothing", file=sys.stderr)
     ready = job.prepare(config, call.overrides, build="--dry-run" not in call.flags)
     plan = ready.plan

@@ -38,7 +38,8 @@ def plan(console: Console, data: dict[str, Any]) -> None:
         ("memory", f"a step will take {megabytes(data['memory']['peak'])}{_most(data['memory'])}"),
         ("seed", str(data["seed"])),
     ]
-    pairs(console, [*rows, ("run", data["run"])] if "run" in data else rows, ("run",))
+    whole = ("transfer", "run")
+    pairs(console, [*rows, ("run", data["run"])] if "run" in data else rows, whole)
     if data["pretrained"] and data["pretrained"]["expects"]:
         wanted = " ".join(word.replace(" ", "") for word in data["pretrained"]["expects"])
         console.print(Text(f"the weights expect {wanted}", style="yellow"), soft_wrap=True)
@@ -139,11 +140,11 @@ def _regime(told: dict[str, Any], params: int) -> str:
     """Which layers learn, and how fast."""
     parts = [f"{told['name']}: {told['why']}"]
     parts.append(f"{count(told['learning'])} of {count(params)} parameters learn")
-    if told["backbone_lr"] != 1:
+    if told["backbone_lr"] != 1 and told["name"] != "feature_extract":
         parts.append(f"{', '.join(told['new'])} at lr, the others at {told['backbone_lr']:g} x lr")
     if told["stages"]:
-        stages = f"one more of {len(told['stages'])} stages"
-        parts.append(f"{stages} every {told['unfreeze_every']} epochs")
+        every = "epoch" if told["unfreeze_every"] == 1 else f"{told['unfreeze_every']} epochs"
+        parts.append(f"one more of {len(told['stages'])} stages every {every}")
     return " · ".join(parts)
 
 

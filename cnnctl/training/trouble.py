@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -51,12 +52,10 @@ def explainer(task: Steps, module: DataModule, source: Source, run: Path) -> Exp
 @contextlib.contextmanager
 def told(advice: Callable[[], TrainingError]) -> Iterator[None]:
     """An error that says that the memory is used up becomes one that says what fits."""
-    full = False
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not is_oom(error):
             raise
-        full = True
-    if full:  # outside of the handler, whose traceback keeps the tensors of the step
-        raise advice()
+        traceback.clear_frames(error.__traceback__)  # they keep the tensors of the step
+        raise advice() from None
