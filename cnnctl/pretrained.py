@@ -28,12 +28,13 @@ OLD_NAMES = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")  # files of 
 
 
 class Found(NamedTuple):
-    """Tensors under their own names, and how the images were normalised, if that is known."""
+    """Tensors under their own names; how images were normalised and the classes, if known."""
 
     source: str
     tensors: dict[str, Tensor]
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
+    classes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,18 +76,22 @@ class Start:
 
 def find(  # noqa: PLR0913 - what is wanted, and of which net
     reference: str, spec: Spec, *, num_classes: int, shape: tuple[int, int, int], outputs: str,
+    classes: Sequence[str] | None = None,
     layers: Sequence[str] | None = None,
 ) -> Start:  # fmt: skip
     """The weights that `reference` names, for the net of `spec` on these classes and images.
 
-    With `layers` only those are taken, and the source may be another net. Raises CheckpointError,
-    NetError or RunError if there are none, or they do not fit.
+    With `layers` only those are taken, and the source may be another net. What knows classes stays
+    new if those of the source are known and are not `classes`. Raises CheckpointError, NetError
+    or RunError if there are no weights, or they do not fit.
     """
     found = _read(reference, spec, outputs)
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
         net = nets.build(spec, num_classes=num_classes, shape=shape)
     _known(layers or (), net)
     wanted = {n for n in net.state_dict() if layers is None or n.partition(".")[0] in layers}
+    if found.classes is not None and classes is not None and found.classes != tuple(classes):
+        wanted -= _heads(net, spec, shape, num_classes)
     renamed = _renamed(found.tensors, wanted, spec)
     tensors, new, unused = _fit(found.source, net, renamed, num_classes, wanted)
     return Start(found.source, tensors, new, unused, found.mean, found.std)
@@ -108,7 +113,17 @@ def _read(reference: str, spec: Spec, outputs: str) -> Found:
     run = runs.find(reference, outputs)
     saved = weights.read(run / runs.CHECKPOINTS / runs.BEST)
     data = saved.config["data"]
-    return Found(str(saved.file), saved.weights, tuple(data["mean"]), tuple(data["std"]))
+    mean, std = tuple(data["mean"]), tuple(data["std"])
+    return Found(str(saved.file), saved.weights, mean, std, saved.classes)
+
+
+def _heads(
+    net: nn.Module, spec: Spec, shape: tuple[int, int, int], num_classes: int
+) -> set[str]:  # fmt: skip
+    """The tensors that know classes: those of another shape where there is one class more."""
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        more = nets.build(spec, num_classes=num_classes + 1, shape=shape).state_dict()
+    return {name for name, own in net.state_dict().items() if own.shape != more[name].shape}
 
 
 def _file(file: Path) -> dict[str, Tensor]:

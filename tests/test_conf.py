@@ -89,12 +89,13 @@ def test_a_data_set_has_the_keys_of_its_class_and_no_other(file) -> None:
 
 
 @pytest.mark.parametrize("file", in_group("recipe"), ids=lambda file: file.stem)
-def test_a_recipe_says_its_source_command_and_expected_result(file) -> None:
+def test_a_recipe_says_its_source_command_expected_result_and_time(file) -> None:
     text = file.read_text(encoding="utf-8")
     assert text.startswith("# @package _global_\n")
     assert f"# Command: cnnctl train recipe={file.stem}\n" in text
     assert re.search(r"^# Source: \w", text, re.MULTILINE)
     assert re.search(r"^# Expected: \w", text, re.MULTILINE)
+    assert re.search(r"^# Time: \w", text, re.MULTILINE)
 
 
 def test_the_recipe_of_the_default_is_the_default() -> None:

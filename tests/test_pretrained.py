@@ -208,3 +208,14 @@ def test_weights_of_another_net_are_refused_before_a_run_folder_is_made(cnnctl) 
         "output.weight is 10x84 instead of 10x300\n"
     )
     assert not Path("outputs").exists()
+
+
+def test_a_run_with_as_many_other_classes_gives_no_last_layer(train) -> None:
+    _, folder, _ = train("model=lenet5", "trainer.max_steps=1")
+    spec = spec_of("lenet5")
+    how: dict[str, Any] = {"num_classes": 10, "shape": (1, 32, 32), "outputs": "outputs"}
+    same = pretrained.find(str(folder), spec, classes=tuple("0123456789"), **how)
+    other = pretrained.find(str(folder), spec, classes=tuple("abcdefghij"), **how)
+    assert same.new == ()
+    assert other.new == ("output.weight", "output.bias")
+    assert set(same.tensors) - set(other.tensors) == set(other.new)

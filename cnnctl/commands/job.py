@@ -38,6 +38,7 @@ def prepare(
             shape=shape,
             outputs=train.outputs,
             layers=train.pretrained_layers,
+            classes=source.classes,
         )
     told = None if start is None else start.document(train.data)
     made = plan.make(train, spec, source, told)
