@@ -7,7 +7,7 @@ processes decode, with a checkpoint after every step; once in peace, then again 
 time killed with all its processes at an instant drawn evenly over a life, and resumed, until it
 is done. With --processes 2 two of them train. Prints a line for each run: how often it was killed
 and whether its weights and figures are those of the first; then where the kills fell. Exits with 1
-unless all are equal. The README's promise is shown with --kills 100, which takes 25 minutes.
+unless all are equal. The promise is shown with --kills 100: 25 minutes.
 """
 
 from __future__ import annotations

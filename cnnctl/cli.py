@@ -99,7 +99,7 @@ def _run(words: list[str]) -> int:
         return 0
     module = VERBS[call.verb].module or call.verb
     result = importlib.import_module(f"cnnctl.commands.{module}").run(call)
-    if result is None:
+    if result is None or os.environ.get("RANK", "0") != "0":  # the first process shows it
         return 0
     _print(call, result)
     return result.code
@@ -114,7 +114,8 @@ def _print(call: Call, result: Any) -> None:
 
 
 def _fail(words: list[str], kind: str, message: str, hint: str | None, text: str) -> None:
-    if kind == "interrupted" and words[:1] == [RANK]:  # of several processes one says it
+    several = words[:1] == [RANK] or os.environ.get("RANK", "0") != "0"
+    if kind == "interrupted" and several:  # one of them says it
         return
     for line in text.splitlines():
         mark = "" if kind == "interrupted" else "error: "

@@ -1,7 +1,7 @@
 """Every way in which a command can fail, and its exit code.
 
     CnnctlError              exit 1   the work failed
-    ├── TrainingError                 the loss is no longer a number
+    ├── TrainingError                 no number comes out of a step, or it does not fit into memory
     ├── Stopped          exit 130,143 a signal ended the run, which can be resumed
     └── UserError            exit 2   something given by the user has to change
         ├── UsageError                the command line: verb, option, target

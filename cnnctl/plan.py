@@ -80,10 +80,10 @@ def make(
     steps = min(train.trainer.max_epochs * per_epoch, train.trainer.max_steps or 2**63)
     rules_learning.swa_begin(train.trainer, per_epoch=per_epoch, steps=steps)
     global_batch = train.data.batch_size * device.world * train.trainer.accumulate
-    setting = _setting(train, device, images)
-    memory = document.training_memory(setting, step.measure(net, shape, setting))
+    how = setting(train, device, images)
+    memory = document.training_memory(how, step.measure(net, shape, how))
     if images % train.data.batch_size == 1 and steps >= per_epoch:
-        _last(net, shape, replace(setting, batch_size=1))
+        _last(net, shape, replace(how, batch_size=1))
     return Plan(
         model=spec.name, params=sum(value.numel() for value in net.parameters()),
         macs=sum(forward(net, shape).walk.macs.values()), shape=shape,
@@ -102,7 +102,7 @@ def make(
     )  # fmt: skip
 
 
-def _setting(train: schema.Train, device: Device, images: int) -> step.Setting:
+def setting(train: schema.Train, device: Device, images: int) -> step.Setting:
     """How a step is made of the images that a process has in an epoch."""
     return step.Setting(
         min(train.data.batch_size, images), train.optimizer, device.precision,

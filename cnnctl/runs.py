@@ -12,6 +12,7 @@ outputs/train/2026-11-21_14-03-19_lenet5_digits_7f3a/
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -91,10 +92,16 @@ def locked(run: Path) -> Iterator[None]:
 
     Raises RunError, naming the other one, if there is one.
     """
-    with (run / LOCK).open("a+", encoding="utf-8") as file:
+    try:
+        file = (run / LOCK).open("a+", encoding="utf-8")
+    except OSError as wrong:
+        raise RunError(f"cannot write in {run}: {wrong.strerror}") from wrong
+    with file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # forked loaders do not inherit it
         except OSError as wrong:
+            if wrong.errno not in (errno.EACCES, errno.EAGAIN):
+                raise RunError(f"cannot lock {run}: {wrong.strerror}") from wrong
             file.seek(0)
             text = f"{run} is being trained by {file.read().strip() or 'another process'}"
             raise RunError(text, "wait for it, or end it") from wrong

@@ -210,12 +210,13 @@ def test_weights_of_another_net_are_refused_before_a_run_folder_is_made(cnnctl) 
     assert not Path("outputs").exists()
 
 
-def test_a_run_with_as_many_other_classes_gives_no_last_layer(train) -> None:
-    _, folder, _ = train("model=lenet5", "trainer.max_steps=1")
-    spec = spec_of("lenet5")
+def test_a_run_with_as_many_other_classes_gives_no_last_layer(cnnctl) -> None:
+    run = cnnctl("train", "trainer.max_steps=1", "progress=none", "--json").document["result"][
+        "run"
+    ]
     how: dict[str, Any] = {"num_classes": 10, "shape": (1, 32, 32), "outputs": "outputs"}
-    same = pretrained.find(str(folder), spec, classes=tuple("0123456789"), **how)
-    other = pretrained.find(str(folder), spec, classes=tuple("abcdefghij"), **how)
+    same = pretrained.find(run, spec("lenet5"), classes=tuple("0123456789"), **how)
+    other = pretrained.find(run, spec("lenet5"), classes=tuple("abcdefghij"), **how)
     assert same.new == ()
     assert other.new == ("output.weight", "output.bias")
     assert set(same.tensors) - set(other.tensors) == set(other.new)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,7 +44,8 @@ def prepare(
     told = None if start is None else start.document(train.data)
     made = plan.make(train, spec, source, told)
     for line in plan_checks.check(train, made):
-        print(f"cnnctl: {line}", file=sys.stderr)
+        if ranks.rank() == 0 and ranks.STARTED not in os.environ:
+            print(f"cnnctl: {line}", file=sys.stderr)
     return Job(config, train, spec, source, made, start)
 
 

@@ -14,6 +14,7 @@ from cnnctl.config.overrides import key_of
 from cnnctl.errors import ConfigError, Problem, UsageError
 from cnnctl.report.result import Result
 
+FEW = 5  # classes that are named
 SAME = ("sizes", "classes", "images", "global_batch", "steps_per_epoch")  # of the plan
 
 
@@ -31,23 +32,29 @@ def run(call: Call, overrides: list[str]) -> Result:
     problems += resume.refused(saved, config)
     settle(config, overrides, problems)
     done = runs.read_result(folder)
-    if done is not None and config["trainer"]["max_epochs"] == saved["trainer"]["max_epochs"]:
-        hint = f"more: trainer.max_epochs={config['trainer']['max_epochs'] * 2}"
+    if done is not None and resume.lengths(config) == resume.lengths(saved):
+        hint = f"more: trainer.max_epochs={2 * config['trainer']['max_epochs']}"
+        if config["trainer"]["max_steps"] is not None:
+            hint += f" trainer.max_steps={2 * config['trainer']['max_steps']}"
         print(f"{folder} is complete; nothing is left to do ({hint})", file=sys.stderr)
         return Result("trained", done)
     for text in resume.warnings(saved, config):
         print(f"cnnctl: {text}", file=sys.stderr)
-    return _go_on(call, folder, config)
+    return _go_on(call, folder, config, other=resume.shares(saved, config))
 
 
-def _go_on(call: Call, folder: Path, config: dict[str, Any]) -> Result:
+def _go_on(call: Call, folder: Path, config: dict[str, Any], *, other: bool) -> Result:
     from cnnctl.commands import job
-    from cnnctl.training import ranks
+    from cnnctl.training import ranks, start
 
     ranks.adopt()
     ready = job.prepare(config, call.overrides, build="--dry-run" not in call.flags)
     if (folder / runs.PLAN).is_file():  # or it was ended before there was one
         _same(runs.read_plan(folder), ready.plan.document())
+    train = ready.train
+    if other and not train.hardware.sync_batchnorm and start.has_batchnorm(ready):
+        text = "batch normalisation would see other images together than the run has so far"
+        raise ConfigError([Problem(text, "the batch_size, accumulate and devices of the run")])
     if "--dry-run" in call.flags:
         return Result("plan", ready.plan.document())
     ranks.agree(ready.plan.device, lambda: folder)
@@ -57,10 +64,13 @@ def _go_on(call: Call, folder: Path, config: dict[str, Any]) -> Result:
 def _same(before: dict[str, Any], now: dict[str, Any]) -> None:
     """Raises ConfigError if the data is not what it was, or steps would take other images."""
     problems = [
-        Problem(f"{name} of this run: {_told(before[name])}, now {_told(now[name])}", key=name)
+        Problem(f"{name} of this run: {_told(before.get(name))}, now {_told(now[name])}", key=name)
         for name in SAME
-        if _plain(before[name]) != _plain(now[name])
+        if name != "images" and _plain(before.get(name)) != _plain(now[name])
     ]
+    if not problems and before.get("images") != now["images"]:
+        text = "the images are not those that the run began with: names or labels differ"
+        problems = [Problem(text, "a new run: cnnctl train --config …", "data")]
     if problems:
         raise ConfigError(problems)
 
@@ -73,5 +83,5 @@ def _told(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {count:,}" for name, count in value.items())
     if isinstance(value, (list, tuple)):
-        return f"{len(value)} ({', '.join(value[:5])}, …)"
-    return f"{value:,}" if isinstance(value, int) else f"{value[:8]}…"
+        return f"{len(value)} ({', '.join(value[:FEW])}{', …' if len(value) > FEW else ''})"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -34,7 +33,7 @@ def run(call: Call) -> Result | None:
     results: list[Result] = []
     words = launch.words(call.flags, overrides)
     launch.launch(lambda config: results.append(execute(config, call)), ROOT, words, extra)
-    return results[0] if results and os.environ.get("RANK", "0") == "0" else None
+    return results[0] if results else None
 
 
 def _several(call: Call, overrides: list[str], extra: list[Path]) -> Result:
@@ -67,7 +66,8 @@ def execute(config: dict[str, Any], call: Call) -> Result:
     verb = call.verb
     if "--smoke" in call.flags:
         config, verb = smoke.shrink(config), runs.SMOKE
-        print("cnnctl: a smoke run on few images; its figures say nothing", file=sys.stderr)
+        if ranks.rank() == 0:
+            print("cnnctl: a smoke run on few images; its figures say nothing", file=sys.stderr)
     ready = job.prepare(config, call.overrides, build="--dry-run" not in call.flags)
     plan = ready.plan
     if "--dry-run" in call.flags:

@@ -8,11 +8,13 @@ from typing import Any
 from cnnctl.errors import Problem
 
 MAY_CHANGE = (
-    "trainer.max_epochs", "trainer.compile", "checkpoint", "progress", "logger", "on_nan", "on_oom",
+    "trainer.max_epochs", "trainer.max_steps", "trainer.compile", "checkpoint", "progress",
+    "logger", "on_nan", "on_oom",
     "hardware.name", "hardware.accelerator", "hardware.devices", "hardware.num_nodes",
     "hardware.strategy", "data.workers", "data.cache", "data.root", "data.download",
 )  # fmt: skip
 BATCH = ("data.batch_size", "trainer.accumulate")  # as long as the global batch stays
+LENGTHS = ("max_epochs", "max_steps")
 WHOLE = ("cosine", "one_cycle")  # schedules that know the end
 
 
@@ -29,23 +31,35 @@ def refused(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Problem
         # of another choice of a group, its name says it all
         and (key.endswith(".name") or key.partition(".")[0] not in others)
     ]
-    before, after = (side["trainer"]["max_epochs"] for side in (saved, wanted))
-    if after < before:
-        text = f"trainer.max_epochs={after} would cut a run of {before} epochs"
-        found.append(Problem(text, f"{before + 1} or more", "trainer.max_epochs"))
+    for name in LENGTHS:
+        before, after = (side["trainer"][name] for side in (saved, wanted))
+        if after is not None and (before is None or after < before):
+            text = f"trainer.{name}={after} would cut a run of {before or 'more'}"
+            found.append(Problem(text, f"at least {before or 'null'}", f"trainer.{name}"))
     return found
+
+
+def lengths(config: Mapping[str, Any]) -> list[Any]:
+    """What says how long a run is."""
+    return [config["trainer"][name] for name in LENGTHS]
+
+
+def shares(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether other images go through the net together, which batch norm notices."""
+    keys = {key for key, _, _ in differences(saved, wanted)}
+    return bool(keys & {*BATCH, "hardware.devices", "hardware.num_nodes"})
 
 
 def warnings(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """What is allowed, and yet not what one training of that length would have been."""
-    before, after = (side["trainer"]["max_epochs"] for side in (saved, wanted))
+    before, after = lengths(saved), lengths(wanted)
     name, warmup = wanted["schedule"]["name"], wanted["schedule"]["warmup"]
     found = []
     if before != after and (name in WHOLE or "%" in str(warmup)):
-        now = f"the {name} schedule now ends after epoch {after}"
-        found.append(f"{now}; the steps so far were made as if it ended after {before}")
+        now = f"the {name} schedule now ends where the longer run does"
+        found.append(f"{now}; the steps so far were made as if it ended earlier")
     if before != after and "%" in str(wanted["trainer"]["swa"]):
-        found.append(f"trainer.swa={wanted['trainer']['swa']} is now a share of {after} epochs")
+        found.append(f"trainer.swa={wanted['trainer']['swa']} is now a share of the longer run")
     return found
 
 

@@ -23,6 +23,9 @@ USED = {  # keys with which a regime can do anything; `auto` may settle on any o
 
 def transfer(parts: Mapping[str, Any]) -> Iterator[Problem]:
     """Every rule that the section `transfer` breaks, by itself or with what it needs."""
+    if parts.get("pretrained_layers") is not None and parts.get("pretrained", "") is None:
+        text = "pretrained_layers has no effect without weights to start from"
+        yield Problem(text, "pretrained=a file or a run", "pretrained_layers")
     chosen = parts.get("transfer")
     if chosen is None:
         return

@@ -88,7 +88,8 @@ def _share(length: str | int, trainer: dict[str, Any]) -> str | int:
 
 
 def _hardware(hardware: dict[str, Any]) -> dict[str, Any]:
-    alone = {"devices": 1, "num_nodes": 1, "strategy": "auto", "sync_batchnorm": False}
+    alone = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
+    alone |= {"sync_batchnorm": False, "matmul": "highest"}
     if hardware["precision"].startswith("16"):  # which no CPU has
         alone["precision"] = "32-true"
     if hardware["accelerator"] != "cpu":

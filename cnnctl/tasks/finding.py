@@ -48,7 +48,7 @@ def message(  # noqa: PLR0913 - one for each thing that is told
     """
     when = f"step {step} (epoch {epoch}, batch {batch})"
     if finding is None:
-        text = "the loss or its gradient is not finite, but is so when the step is made again here"
+        text = "loss or gradient is not finite; made again by this process they are"
         return TrainingError(f"{when}: {text}", f"{USUAL}; see {run / FILE}")
     text = f"{when}: {finding.what}"
     if finding.samples:

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor, nn
 
 from cnnctl.data.order import Ticket
 from cnnctl.data.prepare import Batch
 from cnnctl.errors import TrainingError
 from cnnctl.nets.net import Net
+from cnnctl.nets.sizes import BATCH_NORM
 
 
 class Measured(NamedTuple):
@@ -26,6 +26,7 @@ class Measured(NamedTuple):
     labels: Tensor
 
 
+SPLIT = "batch normalisation takes its statistics over a piece, not over the whole batch"
 FULL = (
     "DefaultCPUAllocator: can't allocate memory", "out of memory", "bad_alloc", "ALLOC_FAILED",
 )  # fmt: skip
@@ -98,12 +99,13 @@ class Gradient:
             raise TrainingError(f"out of memory with {few}", "a smaller net, or data.size")
         self.pieces = min(2 * self.pieces, most)
         size = math.ceil(images / self.pieces)
-        self.notice(f"out of memory: batches of {images} are made in pieces of {size} from here on")
+        text = f"out of memory: batches of {images} are made in pieces of {size} from here on"
+        self.notice(f"{text}; {SPLIT}" if self.least > 1 else text)
 
     @property
     def least(self) -> int:
         """Images of a piece: batch norm has no statistics of one."""
-        return 2 if any(isinstance(layer, _BatchNorm) for layer in self.net.modules()) else 1
+        return 2 if has_batchnorm(self.net) else 1
 
     def cut(self, images: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
         """A batch in as many pieces as it takes, none much smaller than the others."""
@@ -127,6 +129,11 @@ class Gradient:
                 loss = loss * (self.net.weight(wanted) / self.net.weight(labels))
             self.losses.append(loss.detach())
             backward(loss, task, last=ticket.last and number == len(cut))
+
+
+def has_batchnorm(net: nn.Module) -> bool:
+    """Whether a layer takes statistics over the images that go through it together."""
+    return any(isinstance(layer, BATCH_NORM) and layer.training for layer in net.modules())
 
 
 def seed(word: int, device: torch.device) -> None:

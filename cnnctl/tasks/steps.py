@@ -143,7 +143,7 @@ class Steps(pl.LightningModule):
             if grads:
                 total = total + torch.stack(foreach_norm(grads, math.inf)).max()
         if self.sharded:  # each process sees a part of the gradient
-            total = self.trainer.strategy.reduce(total, reduce_op="max")
+            torch.distributed.all_reduce(total)  # the largest of a NaN and a number may be either
         if not math.isfinite(total.item()):
             raise NotFinite
         if self.clip is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -117,11 +118,12 @@ class Checkpoints(pl.Callback):
         """Save if it is time, or if this epoch is the best."""
         assert isinstance(pl_module, Classify)
         val, self.epochs = pl_module.figures["val"], self.epochs + 1
-        score = (val["top1"], -val["loss"])
+        score = (val["top1"], -val["loss"] if math.isfinite(val["loss"]) else -math.inf)
         better = self.best is None or score > tuple(self.best[:2])
         if better:
             self.best = (*score, trainer.current_epoch)
-        caught, due = self.agreed.on(self.stop.caught, self._due(trainer.global_step))
+        due = self._due(trainer.global_step)
+        caught, due = self.agreed.now(self.stop.caught, due)
         if due or better or caught:
             self.save(trainer)
         if better and trainer.is_global_zero:
@@ -159,6 +161,7 @@ class Checkpoints(pl.Callback):
         """Write last.ckpt; every process takes part."""
         trainer.save_checkpoint(self.folder / runs.LAST, weights_only=False)
         self.saved, self.epochs, self.clock = trainer.global_step, 0, time.perf_counter()
+        self.agreed.end()  # what was asked for meanwhile is done by now
 
     def _due(self, step: int) -> bool:
         if self.every.unit == "steps":
@@ -204,6 +207,14 @@ class Agreed:
         )
         self.asked = (work, answer)
         return int(before[0]), bool(before[1])
+
+    def now(self, caught: int, due: bool) -> tuple[int, bool]:  # noqa: FBT001 - as above
+        """The answer of all to this question, for which they wait."""
+        if self.group is None:
+            return caught, due
+        self.on(caught, due)
+        answer = self.end()
+        return int(answer[0]), bool(answer[1])
 
     def same(self, text: str) -> bool:
         """Whether all processes say the same."""

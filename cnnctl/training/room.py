@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import math
-
-from torch import nn
+from dataclasses import replace
 
 from cnnctl import nets, transfer
 from cnnctl.audit import budget
 from cnnctl.audit.document import Subject
-from cnnctl.audit.step import Setting
 from cnnctl.config import schema
 from cnnctl.errors import NetError, TrainingError
 from cnnctl.nets import meta
 from cnnctl.nets.net import Net
-from cnnctl.nets.sizes import BATCH_NORM
 from cnnctl.nets.spec import Spec
-from cnnctl.plan import Plan
+from cnnctl.plan import Plan, setting
+from cnnctl.tasks.gradient import SPLIT, has_batchnorm
 
-SPLIT = "batch normalisation takes its statistics over each piece: the steps are not the same"
 NOTHING = "a smaller data.size, another net, or hardware.precision=bf16-mixed"
-
-
-def has_batchnorm(net: nn.Module) -> bool:
-    """Whether what the net learns depends on how a batch is cut: it takes statistics over it.
-
-    `SPLIT` says so to the user. Batch norms that keep the statistics they have do not count.
-    """
-    return any(isinstance(layer, BATCH_NORM) and layer.training for layer in net.modules())
 
 
 def tight(plan: Plan, has: int) -> str | None:
@@ -62,17 +51,13 @@ def largest(train: schema.Train, spec: Spec, plan: Plan, has: int) -> int:
     By prediction; where that has promised too much, half of what did not fit.
     """
     subject = Subject(spec.name, _net(spec, plan), plan.shape)
-    setting = Setting(
-        plan.memory["batch_size"], train.optimizer, plan.device.precision,
-        accelerator=plan.device.accelerator, channels_last=train.trainer.channels_last,
-        accumulate=max(2, train.trainer.accumulate), devices=plan.device.world,
-        clip=train.trainer.clip is not None,
-    )  # fmt: skip
+    as_planned = setting(train, plan.device, plan.memory["batch_size"])
+    how = replace(as_planned, accumulate=max(2, train.trainer.accumulate))
     try:
-        (found,) = budget.fits(subject, setting, {"": has}, None)
+        (found,) = budget.fits(subject, how, {"": has}, None)
     except NetError:
         return 0
-    return setting.batch_size // 2 if found["fits"] else found["batch_size"]
+    return how.batch_size // 2 if found["fits"] else found["batch_size"]
 
 
 def parts(images: int, most: int) -> tuple[int, int]:
@@ -105,7 +90,7 @@ def _what(plan: Plan) -> str:
     """The memory, as it is called."""
     device = plan.device
     if device.accelerator == "gpu":
-        return f"a {device.name}"
+        return f"the GPU ({device.name})"
     return "this machine's memory" if device.world == 1 else "one process's share of the memory"
 
 

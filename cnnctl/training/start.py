@@ -19,10 +19,12 @@ from cnnctl.data.order import Ticket
 from cnnctl.data.prepare import Prepare
 from cnnctl.data.reading import Reader, Whole
 from cnnctl.data.source import Source
+from cnnctl.nets import meta
 from cnnctl.nets.net import Net
 from cnnctl.nets.spec import Spec
 from cnnctl.plan import Plan
 from cnnctl.pretrained import Start
+from cnnctl.tasks import gradient
 from cnnctl.tasks.classify import Classify
 from cnnctl.tasks.steps import Configure
 from cnnctl.training import groups, optimizers, schedules, trouble
@@ -65,6 +67,14 @@ def net(job: Job, *, new: bool) -> Net:
     if train.trainer.compile:
         made.compile()
     return made
+
+
+def has_batchnorm(job: Job) -> bool:
+    """Whether a layer takes statistics over the images that go through the net together."""
+    plan = job.plan
+    with meta.device():
+        made = nets.build(job.spec, num_classes=len(plan.classes), shape=plan.shape)
+    return gradient.has_batchnorm(made)
 
 
 def sample(job: Job, count: int) -> torch.Tensor:

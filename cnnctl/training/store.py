@@ -46,6 +46,8 @@ class VerifiedIO(TorchCheckpointIO):
         except (OSError, RuntimeError) as wrong:  # torch turns a full disk into a RuntimeError
             with contextlib.suppress(OSError):
                 beside.unlink(missing_ok=True)
+            if isinstance(wrong, torch.OutOfMemoryError | torch.AcceleratorError):
+                raise  # of the device, whose tensors are copied meanwhile
             reason = getattr(wrong, "strerror", None) or "the disk may be full"
             raise RunError(f"cannot write {place}: {reason}") from wrong
 

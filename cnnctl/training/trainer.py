@@ -70,12 +70,14 @@ def fit(
         with stop.listening():
             with trouble.told(lambda: room.advice(train, job.spec, plan, has)):
                 trainer.fit(task, module, ckpt_path=begun, weights_only=True)
+            undone = task.place.undone  # (epoch, step of it) from 0
             best = weights.read(run / runs.CHECKPOINTS / runs.BEST)
             if "test" in job.source.splits:
                 task = _best(job, task, best)
                 trainer.test(task, datamodule=module, verbose=False)
         notes = loggers.told(targets)
     result = _result(plan, run, record, best) | {"memory": memory.beside(plan.memory)}
+    result["undone"] = [list(at) for at in undone]
     return result | {"test": figures(task.figures.get("test")), **notes}
 
 

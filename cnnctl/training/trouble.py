@@ -41,7 +41,7 @@ def explainer(task: Steps, module: DataModule, source: Source, run: Path) -> Exp
             "epoch": task.place.epoch + 1,
             "batch": tickets[0].number + 1,
         }
-        if found is not None or task.global_rank == 0:
+        if found is not None or task.trainer.world_size == 1:
             runs.write_json(run / finding.FILE, finding.document(found, **when, names=names))
         broken = found is not None and found.cause == "weights"
         return finding.message(found, **when, names=names, run=run), not broken
