@@ -111,6 +111,18 @@ def locked(run: Path) -> Iterator[None]:
         yield
 
 
+def reopen(run: Path) -> None:
+    """Train in a run folder, perhaps once more: it has no result now, and a place for checkpoints.
+
+    Raises RunError if nothing can be written there.
+    """
+    try:
+        (run / RESULT).unlink(missing_ok=True)
+        (run / CHECKPOINTS).mkdir(exist_ok=True)
+    except OSError as wrong:
+        raise RunError(f"cannot write in {run}: {wrong.strerror}") from wrong
+
+
 def listed(outputs: str) -> list[Path]:
     """All runs under `outputs`, oldest first."""
     return sorted(
@@ -169,9 +181,10 @@ def read_plan(run: Path) -> dict[str, Any]:
 def read_result(run: Path) -> dict[str, Any] | None:
     """The result of a run, or None if it has none (yet)."""
     try:
-        return json.loads((run / RESULT).read_text(encoding="utf-8"))
+        found = json.loads((run / RESULT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    return found if isinstance(found, dict) and found else None
 
 
 class Loader(yaml.SafeLoader):

@@ -13,10 +13,11 @@ from cnnctl.commands.settle import settle
 from cnnctl.config.schema import Train
 from cnnctl.data import feed
 from cnnctl.data.source import Source
-from cnnctl.errors import EXIT_INTERRUPTED, Stopped
+from cnnctl.errors import Stopped
 from cnnctl.report import console, progress
 from cnnctl.training import ranks, slurm, trainer
 from cnnctl.training.start import Job
+from cnnctl.training.stop import Stop
 
 
 def prepare(
@@ -70,7 +71,7 @@ def carry_out(job: Job, folder: Path) -> dict[str, Any]:
         return work(job, folder)
     with runs.locked(folder):
         document = {"run": str(folder), **job.plan.document()}
-        (folder / runs.RESULT).unlink(missing_ok=True)  # of a run that is extended
+        runs.reopen(folder)
         runs.write_config(folder, job.config)
         slurm.remember(folder, job.config)
         runs.write_json(folder / runs.PLAN, document)
@@ -81,7 +82,7 @@ def carry_out(job: Job, folder: Path) -> dict[str, Any]:
         code = ranks.start(folder, device)
         if code:
             hint = f"go on with: cnnctl train --resume {folder}"
-            raise Stopped("interrupted" if code == EXIT_INTERRUPTED else "ended", hint, code - 128)
+            raise Stop((), hint).error(code - 128)
         result = runs.read_result(folder)
         assert result is not None  # the first process wrote it, or start has raised
         return result

@@ -45,10 +45,15 @@ def run(call: Call, overrides: list[str]) -> Result:
 
 def _go_on(call: Call, folder: Path, config: dict[str, Any], *, other: bool) -> Result:
     from cnnctl.commands import job
-    from cnnctl.training import ranks, start
+    from cnnctl.training import ranks, start, store
 
     ranks.adopt()
     ready = job.prepare(config, call.overrides, build="--dry-run" not in call.flags)
+    last = folder / runs.CHECKPOINTS / runs.LAST
+    if last.exists():  # config.yaml may have been edited, or the checkpoint be another run's
+        problems = resume.refused(store.configuration(last), config)
+        if problems:
+            raise ConfigError(problems)
     if (folder / runs.PLAN).is_file():  # or it was ended before there was one
         _same(runs.read_plan(folder), ready.plan.document())
     train = ready.train

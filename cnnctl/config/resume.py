@@ -9,7 +9,7 @@ from cnnctl.errors import Problem
 
 MAY_CHANGE = (
     "trainer.max_epochs", "trainer.max_steps", "trainer.compile", "checkpoint", "progress",
-    "logger", "on_nan", "on_oom",
+    "logger", "on_nan", "on_oom", "outputs",
     "hardware.name", "hardware.accelerator", "hardware.devices", "hardware.num_nodes",
     "hardware.strategy", "data.workers", "data.cache", "data.root", "data.download",
 )  # fmt: skip
@@ -34,8 +34,8 @@ def refused(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[Problem
     for name in LENGTHS:
         before, after = (side["trainer"][name] for side in (saved, wanted))
         if after is not None and (before is None or after < before):
-            text = f"trainer.{name}={after} would cut a run of {before or 'more'}"
-            found.append(Problem(text, f"at least {before or 'null'}", f"trainer.{name}"))
+            text = f"trainer.{name}={after} would cut the run, which has {_text(before)}"
+            found.append(Problem(text, f"at least {before}" if before else None, f"trainer.{name}"))
     return found
 
 

@@ -99,7 +99,8 @@ class PlainLines(pl.Callback):
 
     def notice(self, text: str) -> None:
         """Say something that is not about an epoch."""
-        print(f"cnnctl: {text}", file=sys.stderr, flush=True)
+        with contextlib.suppress(BrokenPipeError):  # a reader that has gone ends no training
+            print(f"cnnctl: {text}", file=sys.stderr, flush=True)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say how the epoch went; EpochRecord has just made its record."""
@@ -110,7 +111,8 @@ class PlainLines(pl.Callback):
     def say(self, record: Mapping[str, float]) -> None:
         """Print a line that stays."""
         line = f"{epoch_line(record, self.plan, self.best)}  eta {self.left(record)}"
-        print(line, file=sys.stderr, flush=True)
+        with contextlib.suppress(BrokenPipeError):
+            print(line, file=sys.stderr, flush=True)
 
     def left(self, record: Mapping[str, float]) -> str:
         """The time left, from the time per step so far."""

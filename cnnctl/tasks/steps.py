@@ -103,6 +103,17 @@ class Steps(pl.LightningModule):
         assert self.configure is not None
         return self.configure(self.net)
 
+    def on_train_start(self) -> None:
+        """Moments lie as the weights do: those of a run on other devices may lie otherwise.
+
+        Torch's fused rules walk through both in the order of memory, without a look.
+        """
+        for optimizer in self.trainer.optimizers:
+            for weight, state in optimizer.state.items():
+                for name, value in state.items():
+                    if isinstance(value, Tensor) and value.shape == weight.shape:
+                        state[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
+
     def training_step(self, batches: list[Batch], _: int) -> None:
         """A step for each batch, or for several that make one."""
         optimizer = self.optimizers()

@@ -13,7 +13,7 @@ from torch import distributed
 
 from cnnctl import runs, weights
 from cnnctl.config.duration import Interval
-from cnnctl.errors import DataError, TrainingError
+from cnnctl.errors import CheckpointError, DataError, TrainingError
 from cnnctl.tasks.classify import Classify
 from cnnctl.training.stop import Stop
 from cnnctl.training.store import link
@@ -69,6 +69,9 @@ class Checkpoints(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """From here on a signal waits for the end of a step."""
         self._name(trainer, pl_module)  # a net that is shared out has been read by now only
+        if self.best is not None and not (self.folder / runs.BEST).is_file():
+            text = f"{self.folder / runs.BEST} is gone, which no later epoch may equal"
+            raise CheckpointError(text, f"begin anew: remove {self.folder / runs.LAST}")
         self.saved, self.clock = trainer.global_step, time.perf_counter()
         self.agreed.start(trainer.world_size)
         self.stop.waits = True

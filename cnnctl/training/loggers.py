@@ -56,9 +56,12 @@ class CsvLogger(Logger):
     def _forget(self, step: float) -> None:
         """Leave out what a run had written after the checkpoint that it was resumed from."""
         self._resumes = False
-        with self.file.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        kept = [row for row in rows if None not in row.values() and float(row["step"]) < step]
+        try:
+            with self.file.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+            kept = [row for row in rows if None not in row.values() and float(row["step"]) < step]
+        except (ValueError, KeyError) as wrong:
+            raise RunError(f"{self.file} is no table of epochs", "remove it") from wrong
         text = io.StringIO()
         if kept:
             writer = csv.DictWriter(text, kept[0].keys())

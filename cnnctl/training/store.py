@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import io
+import json
 import os
 import shutil
 from pathlib import Path
@@ -16,6 +17,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from cnnctl import runs, weights
 from cnnctl.errors import CheckpointError, RunError
+from cnnctl.tasks.steps import STATE
 
 
 class VerifiedIO(TorchCheckpointIO):
@@ -59,6 +61,16 @@ class VerifiedIO(TorchCheckpointIO):
             best = Path(path).with_name(runs.BEST)
             hint = f"begin anew: remove {path}, or start from pretrained={best}"
             raise CheckpointError(wrong.message, hint) from wrong
+
+
+def configuration(path: Path) -> dict[str, Any]:
+    """That of the run which wrote it. Raises CheckpointError if no run can go on from it."""
+    saved = VerifiedIO().load_checkpoint(path)
+    needed = (weights.ENTRY, STATE, "optimizer_states", "state_dict")
+    if not isinstance(saved, dict) or not all(name in saved for name in needed):
+        text = f"{path} is no checkpoint that a run can go on from"
+        raise CheckpointError(text, f"begin anew: remove {path}")
+    return json.loads(saved[weights.ENTRY])["config"]
 
 
 class Hashed(io.RawIOBase):

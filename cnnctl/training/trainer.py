@@ -51,7 +51,7 @@ def fit(
     """
     train, plan = job.train, job.plan
     last = run / runs.CHECKPOINTS / runs.LAST
-    begun = last if last.is_file() else None
+    begun = last if last.exists() else None
     pl.seed_everything(train.seed + ranks.rank(), workers=True, verbose=False)
     module = DataModule(job.source, train, chunked=pace.fits(train, plan))
     task = start.task(job, run, module, notice, new=begun is None)

@@ -54,7 +54,10 @@ def told(logger: WandbLogger) -> dict[str, str]:
     if experiment.disabled:
         return {"mode": "disabled"}
     if experiment.offline:
-        return {"mode": "offline", "sync": f"wandb sync {experiment.settings.sync_dir}"}
+        place = Path(experiment.settings.sync_dir)
+        parts = sorted(place.parent.glob(f"offline-run-*-{experiment.id}"))  # one for each resuming
+        words = ["--append", *map(str, parts)] if len(parts) > 1 else [str(place)]
+        return {"mode": "offline", "sync": f"wandb sync {' '.join(words)}"}
     return {"mode": "online", "url": str(experiment.url)}
 
 
