@@ -48,8 +48,8 @@ def message(  # noqa: PLR0913 - one for each thing that is told
     """
     when = f"step {step} (epoch {epoch}, batch {batch})"
     if finding is None:
-        text = "loss or gradient is not finite; made again by this process they are"
-        return TrainingError(f"{when}: {text}", f"{USUAL}; see {run / FILE}")
+        text = "loss or gradient is not finite, but finite when this process makes the step again"
+        return TrainingError(f"{when}: {text}", USUAL)
     text = f"{when}: {finding.what}"
     if finding.samples:
         told = [names[place] for place in finding.samples[:TOLD]]

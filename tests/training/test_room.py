@@ -19,7 +19,7 @@ from cnnctl.training import room
 
 GB = 10**9
 RESNET = ("model=resnet20", "optimizer=sgd", "data.batch_size=500")
-NOTED = "; batch normalisation takes its statistics over each piece: the steps are not the same"
+NOTED = "; batch normalisation takes its statistics over a piece, not over the whole batch"
 PROVOKED = """
 import resource, torch
 from cnnctl.tasks.gradient import is_oom
@@ -89,7 +89,9 @@ def test_on_a_gpu_what_is_no_tensor_is_taken_off_too(prepare) -> None:
     assert room.tight(plan, peak + reserve) is None
     found = room.tight(plan, peak + reserve - 1)
     assert found is not None
-    assert re.fullmatch(r"a step on one image takes . MB, as predicted, and a H200 has .*", found)
+    assert re.fullmatch(
+        r"a step on one image takes . MB, as predicted, and the GPU \(H200\) has .*", found
+    )
 
 
 @pytest.mark.parametrize(
