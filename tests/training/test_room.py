@@ -89,9 +89,8 @@ def test_on_a_gpu_what_is_no_tensor_is_taken_off_too(prepare) -> None:
     assert room.tight(plan, peak + reserve) is None
     found = room.tight(plan, peak + reserve - 1)
     assert found is not None
-    assert re.fullmatch(
-        r"a step on one image takes . MB, as predicted, and the GPU \(H200\) has .*", found
-    )
+    text = r"a step on one image takes . MB, as predicted, and the GPU \(H200\) has .*"
+    assert re.fullmatch(text, found)
 
 
 @pytest.mark.parametrize(
