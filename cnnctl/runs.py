@@ -165,7 +165,8 @@ def write(file: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8")
         beside.replace(file)
     except OSError as wrong:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
         text = f"cannot write {file}: {wrong.strerror}"
         raise RunError(text, "choose another folder with outputs=…") from wrong
 

@@ -187,7 +187,7 @@ def test_a_document_is_written_readably(tmp_path) -> None:
     assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n  "ä": 1\n}\n'
 
 
-@pytest.mark.parametrize("text", [None, "", "{"])
+@pytest.mark.parametrize("text", [None, "", "{", "{}", "[]", "null"])
 def test_a_run_without_a_whole_result_has_none(tmp_path, text) -> None:
     if text is not None:
         (tmp_path / runs.RESULT).write_text(text)
@@ -211,3 +211,33 @@ def test_a_run_without_a_whole_plan_is_refused(tmp_path, text) -> None:
         runs.read_plan(tmp_path)
     said = f"cannot read {tmp_path / 'plan.json'} (see runs with: cnnctl list runs)"
     assert str(caught.value) == said
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise PermissionError(13, "Permission denied")
+
+
+@pytest.mark.parametrize("way", ["unlink", "mkdir"])
+def test_a_run_is_not_opened_again_where_nothing_can_be_written(three, monkeypatch, way) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, way, refuse)
+        with pytest.raises(RunError) as caught:
+            runs.reopen(three[0])
+    assert str(caught.value) == f"cannot write in {three[0]}: Permission denied"
+    runs.reopen(three[0])
+    assert runs.read_result(three[0]) is None
+    assert [entry.name for entry in (three[0]).iterdir() if entry.is_dir()] == ["checkpoints"]
+
+
+def test_a_file_on_a_disk_that_has_become_read_only_is_named(tmp_path, monkeypatch) -> None:
+    for way in ("write_text", "unlink"):
+        monkeypatch.setattr(Path, way, refuse)
+    with pytest.raises(RunError, match=r"^cannot write .*plan\.json: Permission denied"):
+        runs.write_json(tmp_path / "plan.json", {})
+
+
+def test_a_run_folder_that_cannot_be_written_is_not_locked(three, monkeypatch) -> None:
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(RunError) as caught, runs.locked(three[0]):
+        pass
+    assert str(caught.value) == f"cannot write in {three[0]}: Permission denied"

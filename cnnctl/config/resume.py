@@ -45,9 +45,11 @@ def lengths(config: Mapping[str, Any]) -> list[Any]:
 
 
 def shares(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether other images go through the net together, which batch norm notices."""
-    keys = {key for key, _, _ in differences(saved, wanted)}
-    return bool(keys & {*BATCH, "hardware.devices", "hardware.num_nodes"})
+    """Whether other images go through the net together, which batch norm notices.
+
+    On other devices they do only if one of these changes, too: the global batch has to stay.
+    """
+    return not {key for key, _, _ in differences(saved, wanted)}.isdisjoint(BATCH)
 
 
 def warnings(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

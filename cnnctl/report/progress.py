@@ -41,7 +41,12 @@ def notice(displays: list[pl.Callback]) -> Callable[[str], None]:
     for display in displays:
         if isinstance(display, PlainLines):
             return display.notice
-    return lambda text: print(f"cnnctl: {text}", file=sys.stderr) if ranks.rank() == 0 else None
+    return _say if ranks.rank() == 0 else lambda _: None
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(BrokenPipeError):  # a reader that has gone ends no training
+        print(f"cnnctl: {text}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -99,8 +104,7 @@ class PlainLines(pl.Callback):
 
     def notice(self, text: str) -> None:
         """Say something that is not about an epoch."""
-        with contextlib.suppress(BrokenPipeError):  # a reader that has gone ends no training
-            print(f"cnnctl: {text}", file=sys.stderr, flush=True)
+        _say(text)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say how the epoch went; EpochRecord has just made its record."""

@@ -59,8 +59,10 @@ class CsvLogger(Logger):
         try:
             with self.file.open(newline="", encoding="utf-8") as file:
                 rows = list(csv.DictReader(file))
+            if any(None in row for row in rows):
+                raise ValueError("a row is longer than the header")  # noqa: TRY301
             kept = [row for row in rows if None not in row.values() and float(row["step"]) < step]
-        except (ValueError, KeyError) as wrong:
+        except (csv.Error, ValueError, KeyError) as wrong:
             raise RunError(f"{self.file} is no table of epochs", "remove it") from wrong
         text = io.StringIO()
         if kept:

@@ -66,9 +66,14 @@ class VerifiedIO(TorchCheckpointIO):
 def configuration(path: Path) -> dict[str, Any]:
     """That of the run which wrote it. Raises CheckpointError if no run can go on from it."""
     saved = VerifiedIO().load_checkpoint(path)
-    needed = (weights.ENTRY, STATE, "optimizer_states", "state_dict")
+    needed = (weights.ENTRY, STATE, "optimizer_states", "state_dict", "callbacks")
     if not isinstance(saved, dict) or not all(name in saved for name in needed):
         text = f"{path} is no checkpoint that a run can go on from"
+        raise CheckpointError(text, f"begin anew: remove {path}")
+    best, place = saved["callbacks"]["Checkpoints"]["best"], saved[STATE]
+    named = best is None or (best[2] + 1 == place["epoch"] and place["begun"] == 0)
+    if not named and not path.with_name(runs.BEST).is_file():  # else it is named when it goes on
+        text = f"{path.with_name(runs.BEST)} is gone, which no later epoch may equal"
         raise CheckpointError(text, f"begin anew: remove {path}")
     return json.loads(saved[weights.ENTRY])["config"]
 

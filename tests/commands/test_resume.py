@@ -100,7 +100,8 @@ def test_all_keys_that_would_change_the_run_are_named_at_once(cnnctl, ended) -> 
     assert (code, out, err.count("error:")) == (2, "", len(words)), err
     for key in words:
         assert f"error: {key}".replace("augment=", "augment.name=") in err
-    assert "cnnctl: error: trainer.max_epochs=1 would cut a run of 2 epochs (3 or more)\n" in err
+    cut = "trainer.max_epochs=1 would cut the run, which has 2 (at least 2)"
+    assert f"cnnctl: error: {cut}\n" in err
     hint = "(that is a new run: cnnctl train --config RUN/config.yaml …)"
     assert f"optimizer.lr=1 would change the run, which has 0.003 {hint}\n" in err
     assert content(run) == before
@@ -173,8 +174,8 @@ def test_a_schedule_that_knows_its_end_is_extended_with_a_warning(cnnctl, ended)
     run = ended("schedule=cosine")
     outcome = cnnctl("train", "--resume", str(run), "trainer.max_epochs=3")
     assert outcome.code == 0
-    text = "the cosine schedule now ends after epoch 3; the steps so far were made as if it ended"
-    assert f"cnnctl: {text} after 2\n" in outcome.err
+    text = "the cosine schedule now ends where the longer run does"
+    assert f"cnnctl: {text}; the steps so far were made as if it ended earlier\n" in outcome.err
 
 
 def test_a_finished_run_is_left_as_it_is(cnnctl, whole) -> None:

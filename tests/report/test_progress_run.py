@@ -121,6 +121,19 @@ def test_notices_go_to_stderr(capsys) -> None:
         assert capsys.readouterr() == ("", "cnnctl: out of memory: [50] in pieces\n")
 
 
+def test_a_reader_that_has_gone_ends_no_training(monkeypatch) -> None:
+    class Gone(io.StringIO):
+        def write(self, *_: object) -> int:
+            raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(progress.sys, "stderr", Gone())
+    display, trainer = PlainLines(PLAN), at(40, RECORD)
+    display.on_train_start(trainer, NO_TASK)
+    display.on_train_epoch_end(trainer, NO_TASK)
+    for displays in ([], [display]):
+        progress.notice(displays)("out of memory")
+
+
 def test_only_the_first_process_gives_notice(monkeypatch, capsys) -> None:
     monkeypatch.setenv("RANK", "1")
     progress.notice([])("out of memory")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import OrderedDict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -7,8 +8,11 @@ from typing import Any
 import pytest
 import torch
 from learners import BURST, Learns, batches, one_by_one, same, sgd, small, tensors, trained
+from torch import Tensor, nn
 
 from cnnctl.errors import TrainingError
+from cnnctl.nets.net import Net
+from cnnctl.tasks.gradient import SPLIT
 from cnnctl.tasks.steps import NotFinite
 
 
@@ -64,6 +68,35 @@ def test_pieces_survive_a_checkpoint(tmp_path: Path) -> None:
     trainer.save_checkpoint(tmp_path / "x.ckpt", weights_only=False)
     trained(second, one_by_one(batches(3)), ckpt_path=tmp_path / "x.ckpt", weights_only=True)
     assert second.gradient.pieces == second.place.pieces == 2
+
+
+def normed(*, batch_norm: bool, training: bool) -> Net:
+    layers: dict[str, nn.Module] = {"norm": nn.BatchNorm1d(4)} if batch_norm else {}
+    return Net(OrderedDict(**layers, head=nn.Linear(4, 3)), "torch").train(training)
+
+
+@pytest.mark.parametrize(
+    ("batch_norm", "training", "warned", "images"),
+    [(True, True, True, 2), (True, False, False, 1), (False, True, False, 1)],
+)
+def test_a_net_with_batch_norm_is_told_that_pieces_are_not_the_same(
+    *, batch_norm: bool, training: bool, warned: bool, images: int
+) -> None:
+    task = Learns(normed(batch_norm=batch_norm, training=training), sgd(), split=True)
+    given, told, real, most = batches(1)[0], [], task.measure, 2 if batch_norm else 1
+
+    def full(some: Tensor, labels: Tensor) -> Any:
+        if len(some) > most + 1:
+            raise torch.OutOfMemoryError("out of memory")
+        return real(some, labels)
+
+    task.gradient.measure, task.gradient.notice = full, told.append
+    task.gradient.again = lambda _: given
+    task._trainer = SimpleNamespace(world_size=1, precision="32-true")
+    task.gradient.add(given, task)
+    assert task.gradient.least == images
+    assert told
+    assert all((SPLIT in line) is warned for line in told)
 
 
 def looked_at(grad: float, loss: float, *, rollback: bool = False, **trainer: Any) -> None:

@@ -89,6 +89,7 @@ def test_one_process_has_nothing_to_agree_on() -> None:
     agreed = Agreed()
     agreed.start(1)
     assert agreed.on(15, due=True) == (15, True)
+    assert agreed.now(2, due=False) == (2, False)
     assert agreed.end().tolist() == [0, 0]
     assert agreed.same("weights")
 

@@ -73,6 +73,26 @@ def test_metrics_that_cannot_be_written_are_named(tmp_path) -> None:
     assert str(caught.value) == f"cannot write {tmp_path / 'metrics.csv'}: Is a directory"
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff\xfe\x00",
+        b"epoch,top1\r\n1,0.5\r\n",
+        b"epoch,step\r\n1,many\r\n",
+        b"epoch,step\r\n1,20\r\n2,40,7\r\n",
+        b"epoch,step\r\n1," + b"2" * 200_000,
+    ],
+    ids=["bytes", "no step", "no number", "a field more", "too long"],
+)
+def test_what_is_no_table_of_epochs_is_told_and_left_alone(tmp_path, content) -> None:
+    file = tmp_path / "metrics.csv"
+    file.write_bytes(content)
+    with pytest.raises(RunError) as caught:
+        CsvLogger(tmp_path).log_metrics({"epoch": 2, "step": 60})
+    assert str(caught.value) == f"{file} is no table of epochs (remove it)"
+    assert file.read_bytes() == content
+
+
 def test_metrics_csv_is_always_written(tmp_path) -> None:
     (only,) = loggers.build(schema.Logger(name="local"), tmp_path, {})
     assert isinstance(only, CsvLogger)

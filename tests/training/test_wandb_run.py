@@ -144,6 +144,18 @@ def test_a_wandb_that_refuses_gives_an_offline_run(monkeypatch, tmp_path, refuse
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("resumed", [False, True])
+def test_each_resuming_offline_has_a_folder_of_its_own(tmp_path, resumed) -> None:
+    places = [tmp_path / f"offline-run-2026010{number}_000000-name" for number in (1, 2)]
+    for place in [tmp_path / "offline-run-20260103_000000-other", *places[not resumed :]]:
+        place.mkdir()
+    settings = SimpleNamespace(sync_dir=str(places[1]))
+    experiment = SimpleNamespace(disabled=False, offline=True, settings=settings, id="name")
+    found = wandb_run.told(SimpleNamespace(experiment=experiment))  # pyright: ignore[reportArgumentType]
+    words = f"--append {places[0]} {places[1]}" if resumed else str(places[1])
+    assert found == {"mode": "offline", "sync": f"wandb sync {words}"}
+
+
 def trained(**env: str) -> subprocess.CompletedProcess[str]:
     """A run with wandb that has no one to answer a question."""
     words = ["trainer.max_steps=1", "hardware=cpu", "logger=wandb", "outputs=runs"]
