@@ -64,6 +64,8 @@ def _sorted_out(overrides: list[str]) -> tuple[list[str], list[str], list[Proble
         section = key_of(override).partition(".")[0]
         if section in FROM_RUN:
             of_run.append(override)
+        elif key_of(override) in schema.Evaluate.__dataclass_fields__:  # checkpoint=last
+            own.append(override)
         elif section in schema.Train.__dataclass_fields__:
             text = f"'{override}' has no effect on an evaluation: the run has its own {section}"
             unknown.append(Problem(text, f"change {', '.join(FROM_RUN)} only", key_of(override)))

@@ -150,7 +150,7 @@ def test_keys_come_from_the_cache_until_a_configuration_file_changes(
     monkeypatch.setattr(
         keys, "_composed_keys", lambda overrides, _root: composed.append(overrides) or ["new.key"]
     )
-    assert candidates(["train"], "optimizer.l") == ["optimizer.lr="]
+    assert candidates(["train"], "optimizer.lr") == ["optimizer.lr="]
     assert composed == []
     os.utime(option, ns=(1, 1))
     assert candidates(["train"], "new.") == ["new.key="]
@@ -165,14 +165,14 @@ def test_a_damaged_cache_is_written_anew(text: str) -> None:
     cache = Path.home() / ".cache" / "cnnctl" / "keys_train.json"
     cache.parent.mkdir(parents=True)
     cache.write_text(text)
-    assert candidates(["train"], "optimizer.l") == ["optimizer.lr="]
+    assert candidates(["train"], "optimizer.lr") == ["optimizer.lr="]
     assert "optimizer.lr" in json.loads(cache.read_text())["keys"]
 
 
 def test_keys_are_completed_where_no_cache_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", "file/below")
-    assert candidates(["train"], "optimizer.l") == ["optimizer.lr="]
+    assert candidates(["train"], "optimizer.lr") == ["optimizer.lr="]
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,9 @@ def test_several_devices_are_given_processes_and_the_result_is_theirs(
     assert jobs.carry_out(several(ready), folder) == {"steps": 1}
 
 
-@pytest.mark.parametrize(("code", "word"), [(130, "interrupted"), (143, "ended"), (138, "ended")])
+@pytest.mark.parametrize(
+    ("code", "word"), [(130, "interrupted"), (143, "ended by SIGTERM"), (138, "ended by SIGUSR1")]
+)
 def test_processes_that_a_signal_ended_end_the_command(
     ready, folder, monkeypatch, code, word
 ) -> None:
