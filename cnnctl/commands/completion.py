@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SHELLS = ("bash", "zsh", "fish")
 LISTS = (
     "models", "data", "augments", "recipes", "optimizers", "schedules", "hardware", "loggers",
-    "runs",
+    "transfers", "runs",
 )  # fmt: skip
 EVALUATE = (
     "latest", "split=test", "split=val", "split=train", "checkpoint=best", "checkpoint=last",

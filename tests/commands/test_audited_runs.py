@@ -101,8 +101,12 @@ def test_keys_of_a_runs_optimizer_can_be_changed_one_by_one(run: Path) -> None:
 def test_the_peak_of_a_run_is_the_one_of_its_plan(cnnctl, run: Path) -> None:
     plan = json.loads((run / "plan.json").read_text())
     (net,) = cnnctl("audit", str(run), "--json").document["result"]["nets"]
-    for key in ("batch_size", "precision", "optimizer", "accumulate", "peak", "at_peak"):
+    for key in ("batch_size", "precision", "optimizer", "accumulate"):
         assert net["memory"][key] == plan["memory"][key]
+    # training keeps some logits until they are counted, which an audit knows nothing of
+    assert plan["memory"]["at_peak"].pop("figures") > 0
+    assert set(net["memory"]["at_peak"]) == set(plan["memory"]["at_peak"])
+    assert 0.998 < net["memory"]["peak"] / plan["memory"]["peak"] < 1
     assert net["totals"]["macs"] == plan["macs"]
 
 
