@@ -77,7 +77,7 @@ def test_behind_conv(before: list[str], current: str, found: list[str]) -> None:
 def test_all_that_an_audit_takes_is_offered_at_once() -> None:
     nets, keys = paths.config_files()["model"], audit.choices()
     assert candidates(["audit"], "") == sorted([*nets, "claims", *(f"{key}=" for key in keys)])
-    assert len(nets) == 84
+    assert len(nets) == 85
 
 
 def test_every_key_of_conv_is_offered_with_all_its_words() -> None:
