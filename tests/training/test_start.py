@@ -167,7 +167,7 @@ def test_where_layers_wait_for_other_processes_nothing_is_looked_for(
     plan = replace(job.plan, device=replace(job.plan.device, strategy=strategy))
     hardware = replace(job.train.hardware, sync_batchnorm=together)
     made = task(job._replace(plan=plan, train=replace(job.train, hardware=hardware)))
-    trainer: Any = SimpleNamespace(global_step=0, global_rank=0)
+    trainer: Any = SimpleNamespace(global_step=0, global_rank=0, world_size=1)
     made._trainer = trainer
     error, helps = made.explain(first(job))
     unexplained = "the loss or its gradient is not finite"

@@ -97,7 +97,7 @@ def test_the_result_holds_the_keys_of_the_contract(plain) -> None:
     assert set(result) == {
         "run", "weights_sha256", "params", "epochs", "steps", "seconds", "images_per_second",
         "peak_memory_bytes", "best", "val", "test", "seed", "versions", "git", "threads",
-        "pretrained", "memory", "waiting", "resumed",
+        "pretrained", "memory", "waiting", "resumed", "undone",
     }  # fmt: skip
     assert json.loads((folder / "result.json").read_text()) == result
     assert set(result["memory"]) == {"predicted", "measured", "error"}
