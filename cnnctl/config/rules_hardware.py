@@ -31,7 +31,7 @@ def hardware(parts: Mapping[str, Any]) -> Iterator[Problem]:
         return
     if chosen.accelerator == "cpu":
         yield from _cpu(chosen)
-    yield from unfit(chosen, chosen.accelerator, _world(chosen))
+    yield from unfit(chosen, chosen.accelerator, world(chosen))
     if chosen.strategy == "fsdp":
         yield from _sharded(parts)
 
@@ -59,7 +59,7 @@ def unfit(chosen: schema.Hardware, accelerator: str, world: int | None) -> Itera
         yield Problem(text, "hardware=multi_gpu, or hardware.strategy=ddp", "hardware.strategy")
 
 
-def _world(chosen: schema.Hardware) -> int | None:
+def world(chosen: schema.Hardware) -> int | None:
     """Processes; None if the machine decides."""
     if isinstance(chosen.devices, str):
         return None

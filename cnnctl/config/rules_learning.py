@@ -84,9 +84,6 @@ def _hardware(trainer: Trainer, hardware: Hardware) -> Iterator[Problem]:
     chosen = [name for name in ("ema", "swa") if getattr(trainer, name) is not None]
     for name in chosen[:1]:
         given = f"trainer.{name}={getattr(trainer, name)}"
-        if hardware.strategy == "fsdp":
-            text = f"{given} needs whole weights on each device, got hardware.strategy=fsdp"
-            yield Problem(text, f"hardware.strategy=ddp, or trainer.{name}=null", f"trainer.{name}")
         if hardware.precision in SHORT:
             text = f"{given} needs 32 bits a weight, got hardware.precision={hardware.precision}"
             mixed = hardware.precision.replace("true", "mixed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from cnnctl.config.rules_hardware import world
 from cnnctl.config.schema import Hardware
 from cnnctl.errors import Problem
 
@@ -18,9 +19,7 @@ def steps(parts: Mapping[str, Any]) -> Iterator[Problem]:
         text = "on_nan=rollback does not go with hardware.precision=16-mixed: "
         text += "its loss scaler leaves such steps out by itself"
         yield Problem(text, "on_nan=stop, or hardware.precision=bf16-mixed", "on_nan")
-    given = hardware.devices
-    local = given if isinstance(given, int) else 1 if given == "auto" else len(given)
-    yield from alone(parts.get("on_oom"), local * hardware.num_nodes)
+    yield from alone(parts.get("on_oom"), world(hardware) or hardware.num_nodes)
 
 
 def alone(on_oom: str | None, devices: int) -> Iterator[Problem]:

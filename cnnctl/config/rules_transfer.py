@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cnnctl.config.kinds import show
+from cnnctl.config.rules_hardware import world
 from cnnctl.config.schema import Hardware, Transfer
 from cnnctl.errors import Problem
 
@@ -35,9 +36,7 @@ def transfer(parts: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _idle(chosen)
     if chosen.unfreeze_every is not None and "hardware" in parts:
         hardware: Hardware = parts["hardware"]
-        given = hardware.devices
-        local = given if isinstance(given, int) else 1 if given == "auto" else len(given)
-        yield from alone(local * hardware.num_nodes)
+        yield from alone(world(hardware) or hardware.num_nodes)
 
 
 def alone(devices: int) -> Iterator[Problem]:

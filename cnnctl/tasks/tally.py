@@ -11,7 +11,7 @@ SMALL = 2**16  # values of logits above which a batch is counted at once
 
 
 class Tally:
-    """Sums over an epoch, kept on the device: nothing waits for the GPU inside an epoch.
+    """Sums over an epoch, kept on the device, where a display alone asks for them meanwhile.
 
     Four values in float64 where the device has it: loss x images, hits at top-1, hits at
     top-5, images. Every image weighs the same, in a short last batch too. Small batches are

@@ -13,7 +13,7 @@ from cnnctl.plan import Plan
 
 SPAN = 0.05  # seconds that a list of batches may take: the bar moves ten times a second
 MOST = 32  # batches
-LARGEST = 2**26  # bytes of images: a GPU's steps seem short, because nobody waits for them
+LARGEST = 2**26  # bytes of images that are on the device at a time
 
 
 def fits(train: schema.Train, plan: Plan) -> bool:
