@@ -31,6 +31,12 @@ class Device:
         return self.devices if isinstance(self.devices, int) else len(self.devices)
 
     @property
+    def first(self) -> torch.device:
+        """Where a net that needs one device alone runs."""
+        number = 0 if isinstance(self.devices, int) else self.devices[0]
+        return torch.device({"gpu": f"cuda:{number}"}.get(self.accelerator, self.accelerator))
+
+    @property
     def world(self) -> int:
         """Processes that train together."""
         return self.local * self.num_nodes

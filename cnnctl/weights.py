@@ -56,6 +56,11 @@ def read(file: Path) -> Checkpoint:
         raise _damaged(file) from wrong
 
 
+def is_ours(content: Any) -> bool:
+    """Whether what a file holds is a checkpoint of cnnctl."""
+    return isinstance(content, dict) and ENTRY in content and "state_dict" in content
+
+
 def content(file: Path) -> Any:
     """What torch.save put into a file. Raises CheckpointError if it cannot be read as data."""
     try:
@@ -88,7 +93,7 @@ def _damaged(file: Path) -> CheckpointError:
 
 
 def _checkpoint(file: Path, content: Any) -> Checkpoint:
-    if not isinstance(content, dict) or ENTRY not in content or "state_dict" not in content:
+    if not is_ours(content):
         raise CheckpointError(f"{file} is no checkpoint of cnnctl: it has no '{ENTRY}' entry")
     about = json.loads(content[ENTRY])
     weights = {

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from cnnctl import nets
-from cnnctl.config import audit, catalog, compose, paths, preflight, schema
+from cnnctl.config import audit, catalog, compose, paths, preflight, schema, verbs
 from cnnctl.config.read import read
 
 OWN = paths.conf_dir()
@@ -102,10 +102,11 @@ def test_the_recipe_of_the_default_is_the_default() -> None:
     assert composed("recipe=digits") == composed()
 
 
-def test_evaluate_passes_its_schema() -> None:
+@pytest.mark.parametrize("cls", [verbs.Evaluate, verbs.Predict, verbs.Export, verbs.Bench])
+def test_a_verb_that_takes_a_run_passes_its_schema(cls) -> None:
     with compose.opened():
-        config, problems = compose.compose("evaluate", [])
-    assert (problems, read(schema.Evaluate, config)[1]) == ([], [])
+        config, problems = compose.compose(cls.__name__.lower(), [])
+    assert (problems, read(cls, config)[1]) == ([], [])
 
 
 @pytest.mark.parametrize("group", audit.GROUPS)

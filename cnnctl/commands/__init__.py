@@ -57,6 +57,11 @@ SHORT = {
 }  # fmt: skip
 _CONFIG_DIR = {"--config-dir": (VALUE, "one more folder with groups of your own")}
 
+_TRAINED = (
+    "RUN is a run folder, its name, `latest`, a checkpoint, a weights file or an exported\n"
+    "file. The configuration of the run is used."
+)
+
 VERBS = {
     "train": Verb(
         "plan, train and test a net",
@@ -81,14 +86,61 @@ VERBS = {
         },
     ),
     "evaluate": Verb(
-        "measure a run again, by class too",
-        "cnnctl evaluate RUN [split=…] [checkpoint=…] [key=value …]",
-        "RUN is a run folder, its name, `latest`, or a checkpoint file. The run's own\n"
-        "configuration is used; data… and hardware… may be changed.\n\n"
+        "measure a net: by class, with intervals, against another, under changes",
+        "cnnctl evaluate RUN… [split=…] [key=value …]",
+        f"{_TRAINED} data… and hardware… may be changed.\n\n"
         "  cnnctl evaluate latest\n"
-        "  cnnctl evaluate latest split=val checkpoint=last",
+        "  cnnctl evaluate latest split=val checkpoint=last\n"
+        "  cnnctl evaluate latest crops=ten\n"
+        "  cnnctl evaluate latest robustness=shift,rotate\n"
+        "  cnnctl evaluate RUN_A RUN_B --compare\n"
+        "  cnnctl evaluate RUN1 RUN2 RUN3 --ensemble\n"
+        "  cnnctl evaluate weights.pth model=resnet18 data=imagenet",
+        takes_target=True,
+        flags={
+            "--compare": (FLAG, "two nets on the same images: the difference, and if it is noise"),
+            "--ensemble": (FLAG, "several nets together: the mean of their probabilities"),
+            **_CONFIG_DIR,
+        },
+    ),
+    "predict": Verb(
+        "say what is on images",
+        "cnnctl predict RUN FILE|FOLDER|GLOB… [top=5] [format=csv]",
+        f"{_TRAINED}\n"
+        "Files that cannot be read are listed and left out; the exit code is then 1.\n\n"
+        "  cnnctl predict latest cat.jpg\n"
+        "  cnnctl predict latest photos top=3\n"
+        "  cnnctl predict net.onnx 'photos/*.png' format=csv > found.csv",
         takes_target=True,
         flags=_CONFIG_DIR,
+    ),
+    "export": Verb(
+        "write a file that other programs run, proven on real images",
+        "cnnctl export RUN [format=…] [key=value …]",
+        "RUN is a run folder, its name, `latest`, a checkpoint or a weights file. The file is\n"
+        "run on images of the test split and compared with the net before it is kept.\n\n"
+        "  cnnctl export latest\n"
+        "  cnnctl export latest format=torch_export\n"
+        "  cnnctl export latest quantize=int8\n"
+        "  cnnctl export latest format=safetensors output=mine",
+        takes_target=True,
+        flags=_CONFIG_DIR,
+    ),
+    "bench": Verb(
+        "measure latency, throughput and memory of a net",
+        "cnnctl bench RUN|NET|FILE.onnx… [batch=1,8,32] [device=…] [precision=…]",
+        "NET is a net of the zoo; any ONNX file will do. Each is run in torch, compiled by\n"
+        "torch and by onnxruntime, one after the other.\n\n"
+        "  cnnctl bench latest\n"
+        "  cnnctl bench resnet18 mobilenet_v2 batch=1\n"
+        "  cnnctl bench net.onnx batch=1,16 threads=2\n"
+        "  cnnctl bench --zoo --plot zoo.png",
+        takes_target=True,
+        flags={
+            "--zoo": (FLAG, "one net after the other, and two charts of them"),
+            "--plot": (VALUE, "with --zoo: the charts, FILE.png or .svg"),
+            **_CONFIG_DIR,
+        },
     ),
     "list": Verb(
         "list models, data, recipes, optimizers, hardware, runs, …",

@@ -8,7 +8,7 @@ import textwrap
 import typing
 
 from cnnctl.commands import COMMON, FLAG, SHORT, VERBS
-from cnnctl.config import audit, paths, schema
+from cnnctl.config import audit, paths, schema, verbs
 from cnnctl.config.kinds import kind
 
 GROUPS = (
@@ -20,7 +20,10 @@ MANY = 3  # names in front of the text of a key at most
 COMPOSES: dict[str, tuple[type, tuple[str, ...]]] = {  # of a verb: its keys and its groups
     "train": (schema.Train, GROUPS),
     "show": (schema.Train, GROUPS),
-    "evaluate": (schema.Evaluate, ()),
+    "evaluate": (verbs.Evaluate, ()),
+    "predict": (verbs.Predict, ()),
+    "export": (verbs.Export, ()),
+    "bench": (verbs.Bench, ()),
     "audit": (audit.Audit, audit.GROUPS),
 }
 

@@ -123,13 +123,5 @@ class Train:
     logger: Logger = section("where the metrics go besides metrics.csv", LOGGERS)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Evaluate:
-    """What `cnnctl evaluate` adds to the configuration of the run."""
-
-    split: Literal["train", "val", "test"] = key("which images")
-    checkpoint: str = key("best, last or a file")
-
-
 # Sections whose keys depend on their name: a choice of an option, not a value to be set.
 VARIANTS = tuple(item.name for item in fields(Train) if "variants" in item.metadata)

@@ -67,12 +67,12 @@ class DataModule(pl.LightningDataModule):
         """In order, as it is: the split `measured`."""
         return self.evaluation(self.measured)
 
-    def evaluation(self, split: str) -> Loader:
-        """Any split in order and without random changes."""
+    def evaluation(self, split: str, view: View | None = None) -> Loader:
+        """Any split in order and without random changes, as `view` shows it."""
         world, rank = self._place()
         order = Order(self.source.sizes[split], None, world=world, rank=rank)
         batches = Batches(order, self.data.batch_size)
-        return self._loader(split, batches, Whole(self.data.size))
+        return self._loader(split, batches, view or Whole(self.data.size))
 
     def transfer_batch_to_device(
         self,

@@ -47,7 +47,7 @@ class Prepare:
         """Images in float32."""
         images, labels, ticket = pixels
         if ticket.epoch is None:
-            return Batch(self._normalise(self._floats(images)), labels, ticket)
+            return Batch(self.plain(images), labels, ticket)
         draws = Draws(self.seed, ticket.epoch, ticket.samples)
         for change in self.of_bytes:
             images = change(images, draws)
@@ -61,6 +61,10 @@ class Prepare:
             images, labels = self.mix(images, labels, draws)
         return Batch(images, labels, ticket)
 
+    def plain(self, images: Tensor) -> Tensor:
+        """uint8 (B, C, H, W) of any size as the net sees them without random changes."""
+        return self._normalise(self._floats(images))
+
     def _floats(self, images: Tensor) -> Tensor:
         """The same values, float32, in the layout that is wanted."""
         if not self.channels_last:
@@ -71,7 +75,10 @@ class Prepare:
     def _normalise(self, images: Tensor) -> Tensor:
         if self.scale.device != images.device:
             self.scale, self.shift = self.scale.to(images.device), self.shift.to(images.device)
-        return images.mul_(self.scale).add_(self.shift)
+        scale, shift = self.scale, self.shift
+        if images.shape[-2:] != scale.shape[-2:]:  # the same numbers, more slowly
+            scale, shift = scale[:, :, :1, :1], shift[:, :, :1, :1]
+        return images.mul_(scale).add_(shift)
 
     def _spread(self, numbers: Tensor, size: int) -> Tensor:
         """One number per channel -> (1, C, size, size): several times faster than to broadcast."""

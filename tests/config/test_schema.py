@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cnnctl.config import learning, paths, schema
+from cnnctl.config import learning, paths, schema, verbs
 from cnnctl.config.images import Augment
 from cnnctl.config.kinds import kind
 
@@ -17,8 +17,13 @@ GROUPS = {
     "schedule": learning.SCHEDULES,
     "logger": schema.LOGGERS,
 }
-SINGLE = (Augment, schema.Hardware, schema.Trainer, schema.Train, schema.Evaluate)
-CLASSES = (*SINGLE, *dict.fromkeys(cls for group in GROUPS.values() for cls in group.values()))
+SINGLE = (Augment, schema.Hardware, schema.Trainer, schema.Train)
+VERBS = (verbs.Evaluate, verbs.Predict, verbs.Export, verbs.Bench)
+CLASSES = (
+    *SINGLE,
+    *VERBS,
+    *dict.fromkeys(cls for group in GROUPS.values() for cls in group.values()),
+)
 
 
 def fields(cls: type) -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:

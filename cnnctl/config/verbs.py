@@ -1,0 +1,76 @@
+"""What may be configured of the verbs that take a trained net: one frozen dataclass each.
+
+As in `schema`, values stand in conf/ alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from cnnctl.config.fields import key
+
+Split = Literal["train", "val", "test"]
+Crops = Literal["center", "ten", "dense"]
+Perturbation = Literal["shift", "scale", "rotate", "deform", "hue", "noise", "blur", "occlusion"]
+Part = Literal["preprocess", "softmax"]
+Engine = Literal["eager", "compiled", "onnxruntime"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """What `cnnctl evaluate` adds to the configuration of the run."""
+
+    split: Split = key("which images")
+    checkpoint: str = key("best, last or a file")
+    crops: Crops = key("center; ten: corners, centre, mirrored; dense: the net slides over all")
+    scales: tuple[int, ...] | None = key("short sides that images are resized to: 224,256", min=1)
+    flip: bool | None = key("also the mirror image; null: as the run's trainer.test_flip")
+    robustness: tuple[Perturbation, ...] | None = key("accuracy against the strength of a change")
+    predictions: Literal["csv", "parquet", "none"] = key("what is kept of every image")
+    mistakes: int = key("most confident mistakes that are shown as pictures", min=0, max=100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predict:
+    """What `cnnctl predict` adds to the configuration of the run."""
+
+    checkpoint: str = key("best, last or a file")
+    top: int = key("classes that are named for each image", min=1)
+    format: Literal["table", "csv"] = key("what is printed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """What `cnnctl export` adds to the configuration of the run."""
+
+    checkpoint: str = key("best, last or a file")
+    format: Literal["onnx", "torch_export", "torchscript", "safetensors"] = key("kind of file")
+    include: tuple[Part, ...] | None = key(
+        "what the file does besides the net; null: both in onnx and torch_export, else nothing"
+    )
+    dynamic_batch: bool = key("takes any number of images at once, not one alone")
+    precision: Literal["fp32", "fp16"] = key("number format of the weights")
+    quantize: Literal["int8"] | None = key("weights and arithmetic in integers; onnx only")
+    images: int = key("images of the test split on which it is proven", min=1)
+    tolerance: float | None = key(
+        "largest error of a probability (or of a logit, as a share of the largest); null: usual",
+        above=0,
+    )
+    drop: float = key("most that top-1 may lose, as a fraction; null tolerance: int8", min=0, max=1)
+    output: str | None = key("a new folder for the files; null: one under outputs/export")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What `cnnctl bench` composes or adds to the configuration of the run."""
+
+    checkpoint: str = key("best, last or a file")
+    batch: tuple[int, ...] = key("images at once: 1,8,32", min=1)
+    engines: tuple[Engine, ...] | None = key("what runs the net; null: all that are here")
+    device: Literal["auto", "cpu", "gpu", "mps"] = key("where it runs")
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true"] = key(
+        "number format of weights and arithmetic"
+    )
+    threads: int | None = key("threads of the CPU; null: all", min=1)
+    seconds: float = key("at least so long for each figure, after warming up", above=0)

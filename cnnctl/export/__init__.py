@@ -1,0 +1,1 @@
+"""Files that other programs can run, each proven on real images."""

@@ -1,0 +1,1 @@
+"""How long a net takes, and how much of the machine it uses."""

@@ -1,0 +1,150 @@
+"""What an exported file says about itself. Reading it imports no torch and runs no code.
+
+The same JSON text stands in the file (ONNX: a metadata property; torch_export and torchscript:
+a file of the archive; safetensors: its header) and beside it as manifest.json.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from cnnctl.errors import CheckpointError
+
+SCHEMA = 1
+ENTRY = "cnnctl"  # the name under which a file keeps the text
+SUFFIXES = {
+    ".onnx": "onnx", ".pt2": "torch_export",
+    ".torchscript": "torchscript", ".safetensors": "safetensors",
+}  # fmt: skip
+PREPROCESS, SOFTMAX = "preprocess", "softmax"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """An exported net: what goes in, what comes out, and where it is from.
+
+    `include` holds "preprocess" if the file takes bytes, uint8 (B, C, H, W) of any height and
+    width, and "softmax" if it gives probabilities; otherwise it takes what the net takes, float32
+    (B, C, size, size), and gives logits. `own_loss` is whether the net was trained with another
+    loss than cross-entropy, which the file does not have. `config` is the run's.
+    """
+
+    format: str
+    model: str
+    include: tuple[str, ...]
+    dynamic_batch: bool
+    precision: str
+    quantize: str | None
+    classes: tuple[str, ...]
+    channels: int
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    own_loss: bool
+    run: str
+    checkpoint: str
+    weights_sha256: str
+    versions: dict[str, str]
+    config: dict[str, Any]
+
+    @property
+    def takes(self) -> dict[str, Any]:
+        """The contract of the input, in words."""
+        whole = PREPROCESS in self.include
+        batch = "batch" if self.dynamic_batch else 1
+        sides = ("height", "width") if whole else (self.size, self.size)
+        about = (
+            f"RGB bytes of any size; the short side becomes {self.size}, the centre is kept"
+            if whole
+            else "(byte / 255 − mean) / std, channel by channel"
+        )
+        if self.channels == 1:
+            about = about.replace("RGB", "grey")
+        return {
+            "name": "images", "type": "uint8" if whole else "float32",
+            "shape": [batch, self.channels, *sides], "about": about,
+        }  # fmt: skip
+
+    @property
+    def gives(self) -> dict[str, Any]:
+        """The contract of the output."""
+        batch = "batch" if self.dynamic_batch else 1
+        name = "probabilities" if SOFTMAX in self.include else "logits"
+        return {"name": name, "type": "float32", "shape": [batch, len(self.classes)]}
+
+    def document(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {
+            "schema": SCHEMA, "input": self.takes, "output": self.gives, **asdict(self)
+        }  # fmt: skip
+
+    def text(self) -> str:
+        """As the file holds it."""
+        return json.dumps(self.document(), ensure_ascii=False)
+
+
+def kind(file: Path) -> str | None:
+    """The format that the name of a file says: one of SUFFIXES."""
+    return SUFFIXES.get(file.suffix)
+
+
+def read(file: Path) -> Manifest | None:
+    """What the file says about itself; None if it is not an export of cnnctl.
+
+    Raises CheckpointError if the file cannot be read, or is of another version of cnnctl.
+    """
+    try:
+        text = READERS[SUFFIXES[file.suffix]](file)
+        return None if text is None else _manifest(json.loads(text))
+    except CheckpointError:
+        raise
+    except FileNotFoundError as wrong:
+        raise CheckpointError(f"no file {file}") from wrong
+    except Exception as wrong:  # three libraries, each with errors of its own
+        reason = f"{type(wrong).__name__}: {wrong}".splitlines()[0]
+        raise CheckpointError(f"{file} cannot be read: {reason}", "export it anew") from wrong
+
+
+def _manifest(found: dict[str, Any]) -> Manifest:
+    if found.get("schema") != SCHEMA:
+        text = f"its manifest is of schema {found.get('schema')}, this cnnctl reads {SCHEMA}"
+        raise CheckpointError(text, "export it anew")
+    values: dict[str, Any] = {
+        field.name: tuple(found[field.name])
+        if isinstance(found[field.name], list)
+        else found[field.name]
+        for field in fields(Manifest)
+    }
+    return Manifest(**values)
+
+
+def _onnx(file: Path) -> str | None:
+    try:
+        import onnx
+    except ImportError as wrong:
+        raise CheckpointError("ONNX files need more: pip install 'cnnctl[onnx]'") from wrong
+    proto = onnx.load(str(file), load_external_data=False)
+    return next((entry.value for entry in proto.metadata_props if entry.key == ENTRY), None)
+
+
+def _archive(file: Path) -> str | None:
+    """A zip of torch's; what is not compressed in it stands in a folder `extra`."""
+    with zipfile.ZipFile(file) as archive:
+        names = [name for name in archive.namelist() if name.endswith(f"/extra/{ENTRY}")]
+        return archive.read(names[0]).decode() if names else None
+
+
+def _safetensors(file: Path) -> str | None:
+    from safetensors import safe_open
+
+    with safe_open(file, framework="np") as opened:
+        return (opened.metadata() or {}).get(ENTRY)
+
+
+READERS = {
+    "onnx": _onnx, "torch_export": _archive, "torchscript": _archive, "safetensors": _safetensors
+}  # fmt: skip

@@ -1,0 +1,123 @@
+"""Exported files as scorers: ONNX by onnxruntime, torch's programs by torch."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from cnnctl.config.schema import Train
+from cnnctl.data.prepare import Prepare
+from cnnctl.devices import Device
+from cnnctl.errors import CheckpointError, UsageError
+from cnnctl.manifest import PREPROCESS, SOFTMAX, Manifest
+
+Run = Callable[[Tensor], Tensor]  # what the file computes, from what it takes
+ONLY_DATA = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch.load then refuses all code, whoever calls it
+TINY = torch.finfo(torch.float32).tiny  # a probability of 0 has no logarithm
+
+
+class Exported:
+    """What `manifest` describes, computed by `run`."""
+
+    def __init__(self, manifest: Manifest, run: Run, train: Train) -> None:
+        self.manifest = manifest
+        self.run = run
+        self.prepare = Prepare(train, len(manifest.classes))
+        self.classes = manifest.classes
+
+    def __call__(self, images: Tensor, /) -> Tensor:
+        """As `Scorer` says."""
+        given = images if PREPROCESS in self.manifest.include else self.prepare.plain(images)
+        parts = [given] if self.manifest.dynamic_batch else list(given.split(1))
+        found = torch.cat([self.run(part).float().cpu() for part in parts])
+        return found.clamp(min=TINY).log() if SOFTMAX in self.manifest.include else found
+
+    def loss(self, logits: Tensor, labels: Tensor, /) -> Tensor | None:
+        """Cross-entropy, if that is what the net was trained with."""
+        return None if self.manifest.own_loss else cross_entropy(logits, labels)
+
+
+def load(file: Path, manifest: Manifest, train: Train, device: Device) -> Exported:
+    """The scorer of a file. Raises CheckpointError if it cannot be read; runs no pickle."""
+    if device.accelerator not in ("cpu", "gpu"):
+        text = f"exported files run on cpu or gpu, got {device.accelerator}"
+        raise UsageError(text, "hardware=cpu")
+    return Exported(manifest, OPENERS[manifest.format](file, device), train)
+
+
+def session(file: Path | bytes, device: Device, threads: int | None = None) -> Any:
+    """An onnxruntime session. Raises CheckpointError, UsageError without a GPU's provider."""
+    try:
+        import onnxruntime
+    except ImportError as wrong:
+        text = "onnxruntime is not installed"
+        raise CheckpointError(text, "pip install 'cnnctl[onnx]'") from wrong
+    name = "CUDAExecutionProvider" if device.accelerator == "gpu" else "CPUExecutionProvider"
+    if name not in onnxruntime.get_available_providers():
+        raise UsageError("this onnxruntime has no GPU", "pip install onnxruntime-gpu")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or torch.get_num_threads()
+    options.log_severity_level = 3  # errors; what it warns of is its own affair
+    try:
+        return onnxruntime.InferenceSession(
+            file if isinstance(file, bytes) else str(file), options, providers=[name]
+        )
+    except Exception as wrong:  # the library has a dozen of its own
+        reason = str(wrong).splitlines()[0]
+        raise CheckpointError(f"{file} cannot be read: {reason}", "export it anew") from wrong
+
+
+def _onnx(file: Path, device: Device) -> Run:
+    made = session(file, device)
+    name = made.get_inputs()[0].name
+    return lambda images: torch.from_numpy(made.run(None, {name: images.contiguous().numpy()})[0])
+
+
+def _program(file: Path, device: Device) -> Run:
+    with _data_only(file):
+        program = torch.export.load(str(file))
+    return _on(program.module(), device)
+
+
+def _script(file: Path, device: Device) -> Run:
+    with _data_only(file):
+        made = torch.jit.load(str(file), map_location="cpu")
+    return _on(made, device)
+
+
+def _on(module: torch.nn.Module, device: Device) -> Run:
+    module.to(device.first)
+
+    @torch.inference_mode()
+    def run(images: Tensor) -> Tensor:
+        return module(images.to(device.first))
+
+    return run
+
+
+@contextlib.contextmanager
+def _data_only(file: Path) -> Iterator[None]:
+    """Torch falls back to running pickles where a program's tensors do not read as data."""
+    before = os.environ.get(ONLY_DATA)
+    os.environ[ONLY_DATA] = "1"
+    try:
+        yield
+    except Exception as wrong:  # what is damaged, or is code, can raise anything
+        reason = str(wrong).splitlines()[0] if str(wrong) else type(wrong).__name__
+        raise CheckpointError(f"{file} cannot be read: {reason}", "export it anew") from wrong
+    finally:
+        os.environ.pop(ONLY_DATA)
+        if before is not None:
+            os.environ[ONLY_DATA] = before
+
+
+OPENERS: dict[str, Callable[[Path, Device], Run]] = {
+    "onnx": _onnx, "torch_export": _program, "torchscript": _script
+}  # fmt: skip
