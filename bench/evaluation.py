@@ -3,9 +3,9 @@
     python bench/evaluation.py [ROUNDS] [--cifar FOLDER]
 
 CIFAR-10's test split, with and without a cache of decoded pixels, as `cnnctl evaluate` does it:
-the folder is listed, the images are found in the cache or decoded into it, and measured, by class
-and with the calibration error. Beside it a loop without gradients over ImageFolder and a
-DataLoader that counts loss and hits. Importing is left out on both sides. LeNet-5 shows the
+the folder is listed, the images are found in the cache or decoded into it, and measured, by class,
+with the calibration error and with intervals. Beside it a loop without gradients over ImageFolder
+and a DataLoader that counts loss and hits. Importing is left out on both sides. LeNet-5 shows the
 loading; ResNet-20, once and without a promise, mostly the net. Nets have one thread. Exits with
 1 if a promise is not kept, with 0 where there is no CIFAR-10.
 """
@@ -31,7 +31,10 @@ from torchvision.datasets import ImageFolder
 from cnnctl import nets
 from cnnctl.commands import job
 from cnnctl.nets.net import Net
-from cnnctl.training import measure
+from cnnctl.scoring import figures, predictions
+from cnnctl.scoring.scorer import Eager
+from cnnctl.scoring.scores import score
+from cnnctl.scoring.ways import Way
 from cnnctl.training.start import Job
 
 SIZES = {"train": 10, "val": 10, "test": 10_000}  # what is not measured is decoded, too
@@ -58,7 +61,10 @@ class Ours:
 
     def _measure(self) -> None:
         train, device = self.given.train, self.given.plan.device
-        found = measure.measure(self.net, job.ready(train), train, "test", device)
+        source = job.ready(train)
+        scorer = Eager(self.net, train, source.classes, device)
+        scores = score(scorer, source, "test", train, Way(), lambda *_: None)
+        found = figures.figures(predictions.of(scores), train.seed)
         assert found["n"] == SIZES["test"]
 
 

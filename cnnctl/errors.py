@@ -2,6 +2,7 @@
 
     CnnctlError              exit 1   the work failed
     ├── TrainingError                 no number comes out of a step, or it does not fit into memory
+    ├── ExportError                   an exported file does not compute what the net computes
     ├── Stopped          exit 130,143 a signal ended the run, which can be resumed
     └── UserError            exit 2   something given by the user has to change
         ├── UsageError                the command line: verb, option, target
@@ -75,6 +76,12 @@ class TrainingError(CnnctlError):
     """Training cannot go on."""
 
     kind = "training"
+
+
+class ExportError(CnnctlError):
+    """A file cannot be made of a net, or does not compute what the net computes."""
+
+    kind = "export"
 
 
 class Stopped(CnnctlError):  # noqa: N818 - not an error of the command

@@ -6,16 +6,18 @@ a file of the archive; safetensors: its header) and beside it as manifest.json.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 from cnnctl.errors import CheckpointError
 
 SCHEMA = 1
 ENTRY = "cnnctl"  # the name under which a file keeps the text
+BESIDE = "manifest.json"
 SUFFIXES = {
     ".onnx": "onnx", ".pt2": "torch_export",
     ".torchscript": "torchscript", ".safetensors": "safetensors",
@@ -92,6 +94,12 @@ def kind(file: Path) -> str | None:
     return SUFFIXES.get(file.suffix)
 
 
+def sha256(file: Path) -> str:
+    """Of the bytes of a file; it stands beside the file, which cannot hold its own."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
 def read(file: Path) -> Manifest | None:
     """What the file says about itself; None if it is not an export of cnnctl.
 
@@ -99,7 +107,7 @@ def read(file: Path) -> Manifest | None:
     """
     try:
         text = READERS[SUFFIXES[file.suffix]](file)
-        return None if text is None else _manifest(json.loads(text))
+        return None if text is None else _manifest(file, json.loads(text))
     except CheckpointError:
         raise
     except FileNotFoundError as wrong:
@@ -109,16 +117,16 @@ def read(file: Path) -> Manifest | None:
         raise CheckpointError(f"{file} cannot be read: {reason}", "export it anew") from wrong
 
 
-def _manifest(found: dict[str, Any]) -> Manifest:
+def _manifest(file: Path, found: dict[str, Any]) -> Manifest:
     if found.get("schema") != SCHEMA:
-        text = f"its manifest is of schema {found.get('schema')}, this cnnctl reads {SCHEMA}"
+        text = f"{file} has a manifest of schema {found.get('schema')}, this cnnctl reads {SCHEMA}"
         raise CheckpointError(text, "export it anew")
-    values: dict[str, Any] = {
-        field.name: tuple(found[field.name])
-        if isinstance(found[field.name], list)
-        else found[field.name]
-        for field in fields(Manifest)
-    }
+    values: dict[str, Any] = {}
+    for name, hint in get_type_hints(Manifest).items():
+        kind = get_origin(hint)
+        if not isinstance(found[name], {tuple: list, dict: dict}.get(kind, hint)):
+            raise TypeError(f"{name} is not of the kind {hint}")
+        values[name] = tuple(found[name]) if kind is tuple else found[name]
     return Manifest(**values)
 
 

@@ -37,8 +37,8 @@ SMOKE = "smoke"  # the folder of runs that are only to be tried
 LOCK = ".lock"
 
 
-def create(outputs: str, verb: str, *words: str) -> Path:
-    """Make the folder of a new run; two runs never share one.
+def create(outputs: str, verb: str, *words: str, checkpoints: bool = True) -> Path:
+    """Make the folder of a new run, with a place for its checkpoints; two runs never share one.
 
     Raises RunError if it cannot be made, with nothing left behind.
     """
@@ -54,7 +54,8 @@ def create(outputs: str, verb: str, *words: str) -> Path:
                 run.mkdir()
             except FileExistsError:
                 continue
-            (run / CHECKPOINTS).mkdir()
+            if checkpoints:
+                (run / CHECKPOINTS).mkdir()
             return run
     except OSError as wrong:
         text = f"cannot make a run folder in {parent}: {wrong.strerror}"

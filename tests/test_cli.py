@@ -30,7 +30,7 @@ MISTAKES = [
     (["train", "it"], "'it' is not key=value (usage: cnnctl train [group=option …] [key=value …])"),
     (["list"], f"list takes one of {LISTS} (cnnctl list models)"),
     (["list", "modles"], f"cannot list 'modles'; one of {LISTS} (did you mean 'models'?)"),
-    (["evaluate", "a", "b"], f"evaluate takes one run, got 2 ({RUNS})"),
+    (["evaluate"], f"evaluate takes one run, got 0 ({RUNS})"),
 ]  # fmt: skip
 
 

@@ -29,17 +29,14 @@ def typos(key: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def corpus() -> list[tuple[str, str, list[Problem]]]:
-    """(the key that was meant, the typo, the problems that it gave)."""
-    told = []
+    """(the key that was meant, the typo, the problems that it gave), of one command line."""
     with compose.opened():
         config, _ = compose.compose("train", [])
         keys = [*every_key(config), "recipe"]
-        for key in keys:
-            wrong = [typo for typo in typos(key) if typo not in keys]
-            found, problems = compose.compose("train", [f"{typo}=1" for typo in wrong])
-            _, problems = preflight.check(found, problems)
-            told += [(key, typo, [p for p in problems if p.key == typo]) for typo in wrong]
-    return told
+        wrong = {typo: key for key in keys for typo in typos(key) if typo not in keys}
+        found, problems = compose.compose("train", [f"{typo}=1" for typo in wrong])
+    _, problems = preflight.check(found, problems)
+    return [(key, typo, [p for p in problems if p.key == typo]) for typo, key in wrong.items()]
 
 
 def test_the_corpus_covers_every_section(corpus) -> None:

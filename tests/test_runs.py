@@ -46,6 +46,13 @@ def test_a_run_folder_is_named_by_time_words_and_chance() -> None:
     assert [entry.name for entry in run.iterdir()] == ["checkpoints"]
 
 
+def test_what_has_no_checkpoints_has_no_place_for_them() -> None:
+    run = runs.create("outputs", "evaluate", "lenet5", checkpoints=False)
+    assert run.parent == Path("outputs/evaluate")
+    assert list(run.iterdir()) == []
+    assert runs.listed("outputs") == []
+
+
 def test_runs_of_the_same_second_never_share_a_folder(monkeypatch) -> None:
     drawn = iter(["aaaa", "aaaa", "aaaa", "bbbb"])
     monkeypatch.setattr(runs.secrets, "token_hex", lambda _: next(drawn))

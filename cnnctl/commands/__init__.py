@@ -58,8 +58,8 @@ SHORT = {
 _CONFIG_DIR = {"--config-dir": (VALUE, "one more folder with groups of your own")}
 
 _TRAINED = (
-    "RUN is a run folder, its name, `latest`, a checkpoint, a weights file or an exported\n"
-    "file. The configuration of the run is used."
+    "RUN is a run folder, its name, `latest`, a checkpoint, a weights file or an\n"
+    "exported file. The configuration of the run is used."
 )
 
 VERBS = {
@@ -86,9 +86,10 @@ VERBS = {
         },
     ),
     "evaluate": Verb(
-        "measure a net: by class, with intervals, against another, under changes",
+        "measure a net: by class, against another, under changes",
         "cnnctl evaluate RUN… [split=…] [key=value …]",
-        f"{_TRAINED} data… and hardware… may be changed.\n\n"
+        f"{_TRAINED} data… and\n"
+        "hardware… may be changed.\n\n"
         "  cnnctl evaluate latest\n"
         "  cnnctl evaluate latest split=val checkpoint=last\n"
         "  cnnctl evaluate latest crops=ten\n"
@@ -106,19 +107,21 @@ VERBS = {
     "predict": Verb(
         "say what is on images",
         "cnnctl predict RUN FILE|FOLDER|GLOB… [top=5] [format=csv]",
-        f"{_TRAINED}\n"
+        f"{_TRAINED} hardware… and\n"
+        "data.batch_size may be changed.\n"
         "Files that cannot be read are listed and left out; the exit code is then 1.\n\n"
         "  cnnctl predict latest cat.jpg\n"
         "  cnnctl predict latest photos top=3\n"
-        "  cnnctl predict net.onnx 'photos/*.png' format=csv > found.csv",
+        "  cnnctl predict net.onnx 'photos/*.png' format=csv > found.csv\n"
+        "  cnnctl predict weights.pth cat.jpg model=resnet18 data=imagenet",
         takes_target=True,
         flags=_CONFIG_DIR,
     ),
     "export": Verb(
         "write a file that other programs run, proven on real images",
         "cnnctl export RUN [format=…] [key=value …]",
-        "RUN is a run folder, its name, `latest`, a checkpoint or a weights file. The file is\n"
-        "run on images of the test split and compared with the net before it is kept.\n\n"
+        "RUN is a run folder, its name, `latest`, a checkpoint or a weights file. What is\n"
+        "written is run on images of the test split and compared with the net first.\n\n"
         "  cnnctl export latest\n"
         "  cnnctl export latest format=torch_export\n"
         "  cnnctl export latest quantize=int8\n"
@@ -129,8 +132,8 @@ VERBS = {
     "bench": Verb(
         "measure latency, throughput and memory of a net",
         "cnnctl bench RUN|NET|FILE.onnx… [batch=1,8,32] [device=…] [precision=…]",
-        "NET is a net of the zoo; any ONNX file will do. Each is run in torch, compiled by\n"
-        "torch and by onnxruntime, one after the other.\n\n"
+        "NET is a net of the zoo; any ONNX file will do. Each is run in torch, compiled\n"
+        "by torch and by onnxruntime, one after the other.\n\n"
         "  cnnctl bench latest\n"
         "  cnnctl bench resnet18 mobilenet_v2 batch=1\n"
         "  cnnctl bench net.onnx batch=1,16 threads=2\n"

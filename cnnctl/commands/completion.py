@@ -23,9 +23,9 @@ LISTS = (
     "models", "data", "augments", "recipes", "optimizers", "schedules", "hardware", "loggers",
     "transfers", "runs",
 )  # fmt: skip
-EVALUATE = (
-    "latest", "split=test", "split=val", "split=train", "checkpoint=best", "checkpoint=last",
-)  # fmt: skip
+TRAINED = ("evaluate", "predict", "export", "bench")  # verbs that take a trained net
+CHECKPOINTS = ("best", "last")
+LATEST = "latest"
 CLAIMS = "claims"
 DATA = ("check", "show", "cache")
 NOT_DATA = ("logger", "optimizer", "schedule", "trainer")  # what these have no use for
@@ -77,8 +77,8 @@ def _words(name: str, before: list[str], current: str) -> list[str]:
         return _of_data(before, current)
     if name == "conv":
         return _starting(current, _of_a_layer(current))
-    if name == "evaluate":
-        return _starting(current, [*EVALUATE, *_run_folders()])
+    if name in TRAINED:
+        return _of_trained(name, before, current)
     return _starting(current, SHELLS if name == "completion" else LISTS)
 
 
@@ -103,6 +103,46 @@ def _of_data(before: list[str], current: str) -> list[str]:
     chosen = [f"data={word}" for word in before if word in sets]
     found = _overrides([*chosen, *(word for word in before if "=" in word)], current)
     return [word for word in found if not word.startswith(("data=", *NOT_DATA))]
+
+
+def _of_trained(name: str, before: list[str], current: str) -> list[str]:
+    """A run, or a net to measure; behind it images, which the shell completes; then keys."""
+    named = [word for word in before if "=" not in word and not word.startswith("-")]
+    if name == "predict" and named and _starts_a_file(current):
+        return []
+    found = _key_of_trained(name, before, current)
+    if not named or name in ("bench", "evaluate"):  # which take several
+        nets = paths.config_files()["model"] if name == "bench" else ()
+        found += _starting(current, [*_run_folders(), LATEST, *nets])
+    return sorted(found)
+
+
+def _key_of_trained(name: str, before: list[str], current: str) -> list[str]:
+    """The keys of a verb and those of the run that it may change, or the words of one of them."""
+    from cnnctl.config import verbs
+
+    cls = getattr(verbs, name.title())
+    files = paths.config_files()
+    may = {word: files.get(word, ()) for word in verbs.OF_RUN[cls]}
+    words = {**verbs.choices(cls), "checkpoint": CHECKPOINTS, **may}
+    key, equals, value = current.partition("=")
+    if equals:
+        so_far, comma, _ = value.rpartition(",") if key in verbs.lists(cls) else ("", "", "")
+        several = [word for word in words.get(key, ()) if word not in so_far.split(",")]
+        several = [word for word in several if not comma or word != "null"]
+        return _starting(current, [f"{key}={so_far}{comma}{word}" for word in several])
+    known = [*words]
+    if "." in current:
+        chosen = [word for word in before if word.startswith("data=")]
+        known += [key for key in keys.known(chosen) if key.partition(".")[0] in may]
+    return _starting(current, {f"{key}=" for key in known})
+
+
+def _starts_a_file(word: str) -> bool:
+    """Whether there is a file that `word` can become; the shell knows how to write its name."""
+    place = Path(word).expanduser()
+    folder, start = (place, "") if not word or word.endswith("/") else (place.parent, place.name)
+    return folder.is_dir() and any(one.name.startswith(start) for one in folder.iterdir())
 
 
 def _of_a_layer(current: str) -> list[str]:

@@ -2,31 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cnnctl.commands import Call, trained
+from cnnctl.commands.trained import Trained
 from cnnctl.config import compose, paths, verbs
-from cnnctl.errors import UsageError
+from cnnctl.config.verbs import Evaluate
+from cnnctl.errors import ConfigError, Problem, UsageError
 from cnnctl.report.result import Result
+
+COMPARE, ENSEMBLE = "--compare", "--ensemble"
 
 
 def run(call: Call) -> Result:
-    """Measure; raises RunError, CheckpointError, DataError or ConfigError before it starts."""
-    if len(call.targets) != 1:
-        hint = "cnnctl evaluate latest, or see: cnnctl list runs"
-        raise UsageError(f"evaluate takes one run, got {len(call.targets)}", hint)
+    """Measure, and keep it in a folder.
+
+    Raises UsageError, RunError, CheckpointError, DataError or ConfigError before it starts.
+    """
+    _targets(call)
     ask = trained.asked(call, verbs.Evaluate)
     with compose.opened(paths.extra_dirs(call.flags)):
         evaluate = trained.keys(verbs.Evaluate, ask)
-        one = trained.find(call.targets[0], evaluate.checkpoint, ask)
-    from cnnctl.report import progress
-    from cnnctl.scoring.scores import score
-    from cnnctl.scoring.ways import Way
+        _fits(evaluate, call)
+        found = [trained.find(target, evaluate.checkpoint, ask) for target in call.targets]
+    _others(found)
+    from cnnctl.commands import evaluated
+    from cnnctl.scoring import predictions
 
-    where = trained.device(one, "evaluate")
-    source = trained.ready(one)
-    scorer = trained.scorer(one, trained.classes(one, source), where)
-    way = Way(flip=one.train.trainer.test_flip)
-    with progress.reading(one.train.progress) as tell:
-        scores = score(scorer, source, evaluate.split, one.train, way, tell)
-    place = {"run": one.name, "checkpoint": str(one.file), "split": evaluate.split}
-    top1 = float((scores.logits.argmax(1) == scores.labels).float().mean())
-    return Result("evaluated", place | {"n": len(scores), "top1": top1, "loss": scores.loss})
+    predictions.check(evaluate.predictions)
+    measured = evaluated.measure(found, evaluate)
+    if ENSEMBLE in call.flags:
+        return Result("ensemble", evaluated.several(measured, evaluate))
+    if COMPARE in call.flags:
+        return Result("paired", evaluated.pair(measured, evaluate))
+    return Result("evaluated", evaluated.single(measured[0], evaluate))
+
+
+def _targets(call: Call) -> None:
+    """Raise UsageError unless there are as many nets as the flags want."""
+    flags, number = [flag for flag in (COMPARE, ENSEMBLE) if flag in call.flags], len(call.targets)
+    if len(flags) > 1:
+        raise UsageError("--compare and --ensemble do not go together", "one after the other")
+    if flags == [COMPARE] and number != 2:  # noqa: PLR2004 - a pair
+        hint = "cnnctl evaluate RUN_A RUN_B --compare"
+        raise UsageError(f"--compare takes two nets, got {number}", hint)
+    if flags == [ENSEMBLE] and number < 2:  # noqa: PLR2004 - several
+        hint = "cnnctl evaluate RUN1 RUN2 --ensemble"
+        raise UsageError(f"--ensemble takes two nets or more, got {number}", hint)
+    if not flags and number != 1:
+        hint = "cnnctl evaluate latest, or see: cnnctl list runs"
+        if number:
+            hint = "--compare for two of them, --ensemble for all together"
+        raise UsageError(f"evaluate takes one run, got {number}", hint)
+
+
+def _fits(evaluate: Evaluate, call: Call) -> None:
+    """Raise ConfigError for a key without effect."""
+    if evaluate.robustness and ENSEMBLE in call.flags:
+        text = "'robustness' has no effect with --ensemble: it is measured net by net"
+        raise ConfigError([Problem(text, "leave it out, or give one run", "robustness")])
+
+
+def _others(found: Sequence[Trained]) -> None:
+    """Raise UsageError if a net is given twice."""
+    files: dict[str, Trained] = {}
+    for one in found:
+        twice = files.setdefault(str(one.file.resolve()), one)
+        if twice is not one:
+            text = f"{one.target} and {twice.target} are the same net: {one.file}"
+            raise UsageError(
+                text,
+                "two epochs of one run: RUN/checkpoints/best.ckpt and last.ckpt",
+            )

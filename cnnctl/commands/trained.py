@@ -5,18 +5,16 @@ A mistake on the command line is told before torch is imported wherever the targ
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from cnnctl import manifest, runs
-from cnnctl.commands import Call
+from cnnctl.commands.asked import OF_WEIGHTS, Asked, asked, keys
 from cnnctl.commands.settle import settle
 from cnnctl.config import compose, preflight, replay, schema
-from cnnctl.config.overrides import key_of, quoted
-from cnnctl.config.read import read
+from cnnctl.config.overrides import key_of
 from cnnctl.errors import CheckpointError, ConfigError, Problem, UsageError
 from cnnctl.manifest import Manifest
 
@@ -28,25 +26,21 @@ if TYPE_CHECKING:
     from cnnctl.scoring.scorer import Scorer
     from cnnctl.weights import Checkpoint
 
-T = TypeVar("T")
-FROM_RUN = ("data", "hardware", "outputs")  # what may be changed of a run's configuration
+__all__ = [
+    "Asked",
+    "Trained",
+    "asked",
+    "classes",
+    "device",
+    "find",
+    "keys",
+    "net",
+    "ready",
+    "scorer",
+]
+
 FIXED = ("channels", "size", "mean", "std")  # of data: what an exported file has settled
 SAFETENSORS = ".safetensors"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A command line, sorted: keys of the verb itself, of the run, and those of neither."""
-
-    own: list[str]
-    of_run: list[str]
-    unknown: list[Problem]
-
-    @property
-    def outputs(self) -> str:
-        """Where runs are looked for by name."""
-        given = [text.partition("=")[2] for text in self.of_run if key_of(text) == "outputs"]
-        return given[-1].strip("'\"") if given else "outputs"
 
 
 @dataclass(frozen=True)
@@ -71,32 +65,6 @@ class Trained:
     def name(self) -> str:
         """The run, or the file."""
         return str(self.folder or self.file)
-
-
-def asked(call: Call, cls: type, may: Sequence[str] = FROM_RUN) -> Asked:
-    """Sort the overrides of a call; `may` are sections of the run, or single keys of one."""
-    own, of_run, unknown = [], [], []
-    for override in [quoted(_bracketed(text, cls)) for text in call.overrides]:
-        name = key_of(override)
-        section = name.partition(".")[0]
-        if section in may or name in may:
-            of_run.append(override)
-        elif name not in cls.__dataclass_fields__ and section in schema.Train.__dataclass_fields__:
-            what = section if section not in {one.partition(".")[0] for one in may} else name
-            text = f"'{override}' has no effect here: the run has its own {what}"
-            unknown.append(Problem(text, f"change {', '.join(may)} only", name))
-        else:
-            own.append(override)
-    return Asked(own, of_run, unknown)
-
-
-def keys(cls: type[T], ask: Asked) -> T:
-    """The verb's own keys. Raises ConfigError. Call inside `compose.opened`."""
-    config, problems = compose.compose(cls.__name__.lower(), ask.own)
-    typed, found = read(cls, config)
-    preflight.require(preflight.merge([*problems, *ask.unknown], found))
-    assert typed is not None
-    return typed
 
 
 def find(target: str, checkpoint: str, ask: Asked) -> Trained:
@@ -185,7 +153,7 @@ def _settled(  # noqa: PLR0913 - what is known of it
     saved: Checkpoint | None = None, found: Manifest | None = None,
 ) -> Trained:  # fmt: skip
     base, problems = replay.replay(_on_one_device(config), ask.of_run)
-    train, spec = settle(base, ask.of_run, [*problems, *ask.unknown])
+    train, spec = settle(base, ask.of_run, [*problems, *ask.unknown, *ask.doubled])
     if saved is None and found is None:  # a run: a typo was told before torch is imported
         from cnnctl import weights
 
@@ -206,6 +174,10 @@ def _export(target: str, file: Path, ask: Asked) -> Trained:
         for name in FIXED
         if getattr(one.train.data, name) != getattr(found, name)
     ]
+    for text in ask.of_run:
+        if key_of(text) == "hardware.precision" and found.format != "safetensors":
+            told = f"'{text}' has no effect: {target} has its own number format"
+            wrong.append(Problem(told, "leave it out", "hardware.precision"))
     preflight.require(wrong)
     return one
 
@@ -222,19 +194,20 @@ def _torch_file(target: str, file: Path, ask: Asked) -> Trained:
 
 def _foreign(target: str, file: Path, ask: Asked) -> Trained:
     """Weights that do not say which net they are of, nor on which images it was trained."""
-    has = {key_of(text) for text in [*ask.own, *ask.of_run]}
-    if not {"model", "data"} <= has:
+    given = [*ask.of_weights, *ask.of_run]
+    if not set(OF_WEIGHTS) <= {key_of(text) for text in given}:
         text = f"{target} holds weights alone: it does not say of which net and which classes"
         raise UsageError(text, f"cnnctl … {target} model=resnet18 data=imagenet")
-    chosen = [text for text in ask.own if key_of(text).partition(".")[0] == "model"]
-    config, problems = compose.compose("train", [*chosen, *ask.of_run])
-    train, spec = settle(config, chosen, problems)
+    config, problems = compose.compose("train", ["hardware.devices=1", *given])
+    train, spec = settle(config, given, [*problems, *ask.unknown])
     return Trained(target, None, file, config, train, spec)
 
 
 def _checkpoint(folder: Path, name: str) -> Path:
     """The names best and last mean files in the run; anything else is a file."""
-    return folder / runs.CHECKPOINTS / f"{name}.ckpt" if name in ("best", "last") else Path(name)
+    if name in ("best", "last"):
+        return folder / runs.CHECKPOINTS / f"{name}.ckpt"
+    return Path(name).expanduser()
 
 
 def _on_one_device(config: dict[str, Any]) -> dict[str, Any]:
@@ -242,12 +215,3 @@ def _on_one_device(config: dict[str, Any]) -> dict[str, Any]:
     hardware = {**config.get("hardware", {}), "devices": 1, "num_nodes": 1, "strategy": "auto"}
     hardware |= {"sync_batchnorm": False}
     return {**config, "hardware": hardware}
-
-
-def _bracketed(override: str, cls: type) -> str:
-    """`scales=224,256` with brackets: Hydra would take the values for a sweep."""
-    name, equals, value = override.partition("=")
-    hints = typing.get_type_hints(cls)
-    lists = {one.name for one in fields(cls) if "tuple" in str(hints[one.name])}
-    bare = equals and not value.startswith(("[", "'", '"')) and value != "null"
-    return f"{name}=[{value}]" if name in lists and bare else override

@@ -75,11 +75,22 @@ def kind(hint: Any) -> str:
     if origin is Literal:
         return alternatives(args)
     if origin is tuple:
+        if words := choices(hint):
+            return f"a list of {', '.join(words)}"
         number = "" if args[-1] is Ellipsis else f"{len(args)} "
         return f"a list of {number}{_PLURALS.get(args[0], 'rows')}"
     if origin is dict:
         return "a section"
     return _NAMES[hint]
+
+
+def choices(hint: Any) -> tuple[str, ...]:
+    """The words of which `hint` takes a list; none if it takes something else."""
+    for option in [hint, *get_args(hint)]:
+        args = get_args(option)
+        if get_origin(option) is tuple and get_origin(args[0]) is Literal and args[-1] is Ellipsis:
+            return get_args(args[0])
+    return ()
 
 
 def show(value: Any) -> str:

@@ -7,7 +7,7 @@ import typing
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from cnnctl.config.duration import Duration, Interval
-from cnnctl.config.kinds import Mismatch, alternatives, convert, show
+from cnnctl.config.kinds import Mismatch, alternatives, choices, convert, show
 from cnnctl.config.near import did_you_mean
 from cnnctl.config.rows import is_table, read_table, rows
 from cnnctl.errors import Problem
@@ -92,6 +92,9 @@ def _field(
     except Mismatch as wrong:
         if get_origin(hint) is Literal:
             problems.append(_not_one_of(path, value, get_args(hint)))
+        elif isinstance(value, list) and (words := choices(hint)):
+            unknown = [item for item in value if item not in words]
+            problems.append(_not_one_of(path, unknown[0], words, "each of "))
         else:
             problems.append(Problem(f"{path} must be {wrong}, got {show(value)}", key=path))
         return None
@@ -149,7 +152,9 @@ def _every(value: Any, holds: typing.Callable[[Any], bool]) -> bool:
     return not number or holds(value)
 
 
-def _not_one_of(path: str, value: Any, options: typing.Iterable[Any]) -> Problem:
+def _not_one_of(
+    path: str, value: Any, options: typing.Iterable[Any], which: str = ""
+) -> Problem:  # fmt: skip
     names = [str(option) for option in options]
-    text = f"{path} must be {alternatives(names)}, got {show(value)}"
+    text = f"{which}{path} must be {alternatives(names)}, got {show(value)}"
     return Problem(text, did_you_mean(value, names) if isinstance(value, str) else None, path)

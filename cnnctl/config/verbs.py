@@ -5,6 +5,8 @@ As in `schema`, values stand in conf/ alone.
 
 from __future__ import annotations
 
+import types
+import typing
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,7 +38,7 @@ class Predict:
     """What `cnnctl predict` adds to the configuration of the run."""
 
     checkpoint: str = key("best, last or a file")
-    top: int = key("classes that are named for each image", min=1)
+    top: int | None = key("classes that are named for each image; null: five, or all", min=1)
     format: Literal["table", "csv"] = key("what is printed")
 
 
@@ -52,12 +54,12 @@ class Export:
     dynamic_batch: bool = key("takes any number of images at once, not one alone")
     precision: Literal["fp32", "fp16"] = key("number format of the weights")
     quantize: Literal["int8"] | None = key("weights and arithmetic in integers; onnx only")
-    images: int = key("images of the test split on which it is proven", min=1)
+    images: int = key("images of the test split (or val) on which it is proven", min=1)
     tolerance: float | None = key(
         "largest error of a probability (or of a logit, as a share of the largest); null: usual",
         above=0,
     )
-    drop: float = key("most that top-1 may lose, as a fraction; null tolerance: int8", min=0, max=1)
+    drop: float = key("most of top-1 that int8 may lose, as a fraction", min=0, max=1)
     output: str | None = key("a new folder for the files; null: one under outputs/export")
 
 
@@ -66,6 +68,7 @@ class Bench:
     """What `cnnctl bench` composes or adds to the configuration of the run."""
 
     checkpoint: str = key("best, last or a file")
+    input: str | None = key("channels x height x width: 3x224x224; null: as the net or file says")
     batch: tuple[int, ...] = key("images at once: 1,8,32", min=1)
     engines: tuple[Engine, ...] | None = key("what runs the net; null: all that are here")
     device: Literal["auto", "cpu", "gpu", "mps"] = key("where it runs")
@@ -74,3 +77,48 @@ class Bench:
     )
     threads: int | None = key("threads of the CPU; null: all", min=1)
     seconds: float = key("at least so long for each figure, after warming up", above=0)
+
+
+# Of the configuration of a run, what each may change: whole sections and single keys.
+OF_RUN: dict[type, tuple[str, ...]] = {
+    Evaluate: ("data", "hardware", "outputs"),
+    Predict: ("hardware", "outputs", "data.batch_size"),
+    Export: ("data", "outputs"),
+    Bench: ("outputs",),
+}
+
+
+def choices(cls: type) -> dict[str, tuple[str, ...]]:
+    """The keys, each with the words that it can be set to; none for a number or a text.
+
+    Of a list those of its items.
+    """
+    return {name: tuple(_words(hint)) for name, hint in typing.get_type_hints(cls).items()}
+
+
+def lists(cls: type) -> set[str]:
+    """The keys that take several values: batch=1,8,32."""
+    hints = typing.get_type_hints(cls)
+    return {
+        name
+        for name, hint in hints.items()
+        if any(typing.get_origin(part) is tuple for part in _parts(hint))
+    }
+
+
+def _words(hint: typing.Any) -> typing.Iterator[str]:
+    for part in _parts(hint):
+        if part is bool:
+            yield from ("true", "false")
+        elif part is type(None):
+            yield "null"
+        elif typing.get_origin(part) is Literal:
+            yield from typing.get_args(part)
+        elif typing.get_origin(part) is tuple:
+            yield from _words(typing.get_args(part)[0])
+
+
+def _parts(hint: typing.Any) -> tuple[typing.Any, ...]:
+    """The alternatives of `A | None`."""
+    several = typing.get_origin(hint) in (types.UnionType, typing.Union)
+    return typing.get_args(hint) if several else (hint,)

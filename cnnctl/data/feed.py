@@ -90,7 +90,7 @@ def _served(
         if told is None and wanted.build:
             told = verify.broken(images, lambda *done: tell("checking", *done))
         faults = told or {}
-    workers = _workers(wanted) if data.workers == "auto" else data.workers
+    workers = processes(wanted)
     ahead = AHEAD * data.batch_size * form.bytes if workers else 0
     feed = Feed(kind="decode", bytes=ahead, workers=workers, why=why)
     return images.pick(_sound(images, faults)), feed, faults
@@ -161,8 +161,10 @@ def _complete(train: Images, classes: tuple[str, ...]) -> None:
         raise DataError(f"no image of class '{empty}' is left to train on", "mend its images")
 
 
-def _workers(wanted: Wanted) -> int:
-    """On a GPU all cores decode; on a CPU they would take the cores from the net."""
+def processes(wanted: Wanted) -> int:
+    """That decode: on a GPU all cores do; on a CPU they would take the cores from the net."""
+    if wanted.data.workers != "auto":
+        return wanted.data.workers
     cores = os.cpu_count() or 1
     if wanted.accelerator == "cpu":
         return cores // 4 // wanted.local

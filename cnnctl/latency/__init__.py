@@ -1,1 +1,1 @@
-"""How long a net takes, and how much of the machine it uses."""
+"""How long a net takes for a batch, what else that costs, and what the machine could do."""

@@ -40,7 +40,8 @@ def remainders(net: nn.Module, shape: tuple[int, int, int]) -> dict[str, str]:
 def _walked(net: nn.Module, shape: tuple[int, int, int]) -> tuple[torch.Size, dict[str, str]]:
     state = {name: value.to("meta") for name, value in net.state_dict(keep_vars=True).items()}
     remainders: dict[str, str] = {}
-    image = torch.empty(1, *shape, device="meta")
+    floats = (value.dtype for value in state.values() if value.is_floating_point())
+    image = torch.empty(1, *shape, device="meta", dtype=next(floats, torch.float32))
     with torch.no_grad(), Meta(), _watched(net, shape, remainders):
         value = functional_call(net, state, (image,))
     return (value[0] if isinstance(value, tuple) else value).shape[1:], remainders

@@ -10,12 +10,16 @@ from typing import Any
 from rich.console import Console
 
 from cnnctl.report.audit import audited, compared
+from cnnctl.report.bench import benched, zoo
 from cnnctl.report.caches import cached, caches, cleared
 from cnnctl.report.claims import claims
 from cnnctl.report.data import checked, sheet
+from cnnctl.report.evaluated import ensemble, evaluated, paired
+from cnnctl.report.exported import exported
 from cnnctl.report.format import count, percent, shape
+from cnnctl.report.predicted import csv, predicted
 from cnnctl.report.result import Result
-from cnnctl.report.run import evaluated, plan, trained
+from cnnctl.report.run import plan, trained
 from cnnctl.report.table import columns
 from cnnctl.report.working import worked
 
@@ -100,9 +104,11 @@ def _value(value: Any) -> str:
 
 
 VIEWS: dict[str, Callable[[Console, dict[str, Any]], None]] = {
-    "plan": plan, "trained": trained, "several": several, "evaluated": evaluated,
+    "plan": plan, "trained": trained, "several": several,
+    "evaluated": evaluated, "paired": paired, "ensemble": ensemble,
     "listing": listing, "keys": keys, "text": text,
     "worked": worked, "audited": audited, "compared": compared,
-    "claims": claims,
+    "claims": claims, "exported": exported, "benched": benched, "zoo": zoo,
+    "predicted": predicted, "predicted_csv": csv,
     "checked": checked, "sheet": sheet, "cached": cached, "caches": caches, "cleared": cleared,
 }  # fmt: skip

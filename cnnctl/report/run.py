@@ -1,4 +1,4 @@
-"""Plans, runs and evaluations as people read them."""
+"""Plans and runs as people read them."""
 
 from __future__ import annotations
 
@@ -74,25 +74,6 @@ def trained(console: Console, data: dict[str, Any]) -> None:
     config = f"{data['run']}/config.yaml"
     for command in (f"cnnctl evaluate {data['run']}", f"cnnctl train --config {config}"):
         console.print(f"  {command}", soft_wrap=True)
-
-
-def evaluated(console: Console, data: dict[str, Any]) -> None:
-    """The figures of an evaluation, and one row per class."""
-    _figures(console, f"{count(data['n'])} images", [(data["split"], data["metrics"])])
-    console.print()
-    rows = [
-        [
-            row["class"],
-            count(row["n"]),
-            *(percent(row[name]) for name in ("recall", "precision", "f1")),
-        ]
-        for row in data["per_class"]
-    ]
-    head = ("class", "images", "recall", "precision", "F1")
-    columns(console, head, rows, text=("class",), gives=("class",))
-    console.print()
-    inside = data["checkpoint"].removeprefix(f"{data['run']}/")
-    pairs(console, [("run", data["run"]), ("checkpoint", inside)], ("run", "checkpoint"))
 
 
 def _figures(console: Console, corner: str, rows: list[tuple[str, dict[str, Any]]]) -> None:

@@ -51,6 +51,37 @@ def png(heads: Sequence[str], rows: Sequence[Row], title: str) -> bytes:
     return _encoded(sheet)
 
 
+class Tile(NamedTuple):
+    """A picture uint8 (C, H, W), and the lines of text below it."""
+
+    pixels: np.ndarray
+    words: Sequence[str]
+
+
+def grid(tiles: Sequence[Tile], title: str, columns: int = 8) -> bytes:
+    """A file with the pictures row by row, each with its words."""
+    font = _font()
+    lines = max(len(tile.words) for tile in tiles)
+    columns = min(columns, len(tiles))
+    rows = -(-len(tiles) // columns)
+    wide, tall = TILE + GAP, TILE + GAP + lines * (TEXT + 3)
+    top = MARGIN + TEXT + 2 * GAP
+    width = max(columns * wide - GAP, round(font.getlength(title))) + 2 * MARGIN
+    sheet = Image.new("RGB", (width, top + rows * (tall + GAP) - GAP + MARGIN), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((MARGIN, MARGIN), title, INK, font)
+    for number, tile in enumerate(tiles):
+        picture = fitted(tile.pixels, TILE)
+        row, column = divmod(number, columns)
+        left, upper = MARGIN + column * wide, top + row * (tall + GAP)
+        place = (left + (TILE - picture.width) // 2, upper + TILE - picture.height)
+        sheet.paste(picture, place)
+        for line, word in enumerate(tile.words):
+            down = upper + TILE + GAP + line * (TEXT + 3)
+            draw.text((left, down), _short(word, font, TILE), SOFT if line else INK, font)
+    return _encoded(sheet)
+
+
 def fitted(pixels: np.ndarray, tile: int) -> Image.Image:
     """The picture uint8 (C, H, W), at most tile x tile.
 
@@ -78,11 +109,11 @@ def _font() -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", TEXT)
 
 
-def _short(label: str, font: ImageFont.FreeTypeFont) -> str:
+def _short(label: str, font: ImageFont.FreeTypeFont, most: int = LABEL) -> str:
     """The label, cut where it would be wider than its column."""
-    if font.getlength(label) <= LABEL:
+    if font.getlength(label) <= most:
         return label
-    while font.getlength(f"{label}…") > LABEL:
+    while font.getlength(f"{label}…") > most:
         label = label[:-1]
     return f"{label}…"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -39,7 +40,7 @@ def columns(  # noqa: PLR0913 - the last three say how it is laid out
     those in `gives` are shortened.
     """
     widths = {
-        name: max(len(cell) for cell in cells)
+        name: max(cell_len(cell) for cell in cells)
         for name, *cells in zip(head, head, *rows, strict=True)
     }
     excess = sum(widths.values()) + GAP * (len(head) - 1) - console.width

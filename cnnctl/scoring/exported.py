@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.export.passes import move_to_device_pass
 from torch.nn.functional import cross_entropy
 
 from cnnctl.config.schema import Train
@@ -17,6 +19,7 @@ from cnnctl.data.prepare import Prepare
 from cnnctl.devices import Device
 from cnnctl.errors import CheckpointError, UsageError
 from cnnctl.manifest import PREPROCESS, SOFTMAX, Manifest
+from cnnctl.scoring import vetted
 
 Run = Callable[[Tensor], Tensor]  # what the file computes, from what it takes
 ONLY_DATA = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch.load then refuses all code, whoever calls it
@@ -82,12 +85,17 @@ def _onnx(file: Path, device: Device) -> Run:
 
 def _program(file: Path, device: Device) -> Run:
     with _data_only(file):
-        program = torch.export.load(str(file))
-    return _on(program.module(), device)
+        program = torch.export.load(vetted.program(file))
+        if device.first.type != "cpu":  # where tensors are made in the graph it names the CPU
+            program = move_to_device_pass(program, device.first)
+        made = program.module()
+    return _on(made, device)
 
 
 def _script(file: Path, device: Device) -> Run:
-    with _data_only(file):
+    with _data_only(file), warnings.catch_warnings():
+        vetted.script(file)
+        warnings.filterwarnings("ignore", r"`torch\.jit\.load` is deprecated")  # asked for by name
         made = torch.jit.load(str(file), map_location="cpu")
     return _on(made, device)
 

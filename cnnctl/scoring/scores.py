@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -14,8 +14,10 @@ from torch.nn.functional import cross_entropy
 
 from cnnctl.config.schema import Train
 from cnnctl.data.module import DataModule
-from cnnctl.data.source import Source
+from cnnctl.data.source import Images, Source
 from cnnctl.errors import DataError
+from cnnctl.scoring import looking
+from cnnctl.scoring.looking import Looks
 from cnnctl.scoring.scorer import Scorer
 from cnnctl.scoring.ways import Way
 
@@ -53,18 +55,15 @@ def score(  # noqa: PLR0913 - what is asked, of whom, and how
     """What `scorer` says of the images of a split.
 
     Raises DataError if there is no such split, its classes are not those of the net, or an image
-    cannot be read.
+    cannot be read; and what `Way.prepare` raises.
     """
-    same_classes(scorer.classes, source.classes)
-    if split not in source.splits:
-        has = ", ".join(source.splits)
-        raise DataError(f"{train.data.name} has no split '{split}', only {has}")
-    images = source.splits[split]
+    images = measured(scorer, source, split, train.data.name)
+    scorer = way.prepare(scorer, train.data)
     began, losses = time.perf_counter(), list[float]()
     logits = torch.empty(len(images.labels), len(scorer.classes))
     labels = torch.from_numpy(images.labels)
-    for samples, pixels in _read(source, split, train, way):
-        found = way(scorer, pixels)
+    for samples, shown in _read(source, split, train, way):
+        found = way(scorer, shown)
         logits[samples] = found
         one = scorer.loss(found, labels[samples]) if way.plain else None
         losses += [] if one is None else [float(one) * len(samples)]
@@ -75,6 +74,15 @@ def score(  # noqa: PLR0913 - what is asked, of whom, and how
     seconds = time.perf_counter() - began
     names = tuple(images.name(place) for place in range(len(labels)))
     return Scores(scorer.classes, names, labels, logits, loss, seconds)
+
+
+def measured(scorer: Scorer, source: Source, split: str, data: str) -> Images:
+    """The images of a split. Raises DataError if there is none, or of classes not the net's."""
+    same_classes(scorer.classes, source.classes)
+    if split not in source.splits:
+        has = ", ".join(source.splits)
+        raise DataError(f"{data} has no split '{split}', only {has}")
+    return source.splits[split]
 
 
 def same_classes(known: tuple[str, ...], classes: tuple[str, ...]) -> None:
@@ -88,8 +96,14 @@ def same_classes(known: tuple[str, ...], classes: tuple[str, ...]) -> None:
 
 def _read(
     source: Source, split: str, train: Train, way: Way
-) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """Numbers of images and their bytes, batch by batch."""
-    for several in DataModule(source, train).evaluation(split, way.view(train.data.size)):
+) -> Iterator[tuple[np.ndarray, Tensor | list[Looks]]]:
+    """Numbers of images and what is shown of them, batch by batch."""
+    size = train.data.size
+    if not way.plain:
+        images = looking.originals(source.splits[split], max(way.sides(size)))
+        look = partial(way.look, size=size)
+        yield from looking.read(images, train, look, way.some(train.data))
+        return
+    for several in DataModule(source, train).evaluation(split, way.view(size)):
         for pixels in several:
             yield pixels.ticket.samples, pixels.images

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torchmetrics.classification import MulticlassCalibrationError
-from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from cnnctl.data.prepare import Batch
 from cnnctl.nets.net import Net
@@ -26,7 +25,7 @@ class Classify(Steps):
 
     `figures` holds the last epoch's means by split: loss and top1, and top5 with
     more than five classes, and of a test the expected calibration error `ece`, all in 0..1;
-    `images` says how many went into them. `confusion` counts (true, predicted) over the last test.
+    `images` says how many went into them.
     """
 
     def __init__(
@@ -40,7 +39,6 @@ class Classify(Steps):
         self.images: dict[str, int] = {}
         self.tallies: dict[str, Tally] = {}
         self.earlier: list[float] = []
-        self.confusion = torch.zeros(classes, classes, dtype=torch.int64)
         self.calibration = MulticlassCalibrationError(classes, n_bins=BINS)
 
     def count(self, split: str, measured: Measured) -> None:
@@ -52,12 +50,9 @@ class Classify(Steps):
         self._counted("val", batches)
 
     def test_step(self, batches: list[Batch], _: int) -> None:  # noqa: PT019 - a hook of Lightning
-        """Count one batch, by class too."""
+        """Count one batch, and how sure the net is."""
         measured = self._counted("test", batches)
-        logits, labels = measured.logits, measured.labels
-        counted = multiclass_confusion_matrix(logits.argmax(1), labels, self.classes)
-        self.confusion = self.confusion.to(counted.device) + counted
-        self.calibration.update(logits.softmax(1), labels)
+        self.calibration.update(measured.logits.softmax(1), measured.labels)
 
     def on_train_epoch_start(self) -> None:
         """Start counting, or go on where a checkpoint was written within the epoch."""
@@ -79,7 +74,6 @@ class Classify(Steps):
     def on_test_epoch_start(self) -> None:
         """Start counting."""
         self.tallies["test"] = Tally(self.device)
-        self.confusion.zero_()
         self.calibration.reset()
 
     def on_validation_epoch_end(self) -> None:
@@ -93,7 +87,6 @@ class Classify(Steps):
         """Settle the figures of the test."""
         self._settle("test")
         self.figures["test"]["ece"] = float(self.calibration.compute())
-        self.confusion = self.trainer.strategy.reduce(self.confusion, reduce_op="sum")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """What is counted of an epoch that is not over."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,6 @@ from cnnctl.training import (
 )  # fmt: skip
 from cnnctl.training.callbacks import EpochRecord, Record
 from cnnctl.training.checkpoints import Checkpoints, most_of
-from cnnctl.training.measure import figures
 from cnnctl.training.memory import MemoryCheck
 from cnnctl.training.noise import plain_errors, quiet
 from cnnctl.training.pace import Pace
@@ -141,3 +140,11 @@ def _result(plan: Plan, run: Path, record: EpochRecord, best: weights.Checkpoint
         "git": provenance.git(),
         "threads": torch.get_num_threads(),
     }
+
+
+def figures(means: Mapping[str, float] | None) -> dict[str, float | None] | None:
+    """top1, top5 (null with five classes or fewer), loss, ece; null without that split."""
+    if means is None:
+        return None
+    ece = {"ece": means["ece"]} if "ece" in means else {}
+    return {"top1": means["top1"], "top5": means.get("top5"), "loss": means["loss"], **ece}

@@ -73,7 +73,7 @@ def test_every_key_is_named_with_type_meaning_and_limits(cnnctl) -> None:
     ):
         assert lines in keys
     assert "groups:" not in cnnctl("evaluate", "--help").out
-    assert "  split       which images [one of train, val, test]\n" in cnnctl("evaluate", "-h").out
+    assert "  split        which images [one of train, val, test]\n" in cnnctl("evaluate", "-h").out
 
 
 def test_an_audit_names_the_groups_that_it_composes_and_no_other(cnnctl) -> None:
@@ -110,7 +110,9 @@ def test_a_verb_without_a_configuration_has_neither_groups_nor_keys(cnnctl) -> N
         tables = cnnctl(verb, "--help").out.partition("\nflags:\n")[2]
         assert "groups:" not in tables
         assert "keys:" not in tables
-    assert set(pages.COMPOSES) == {"train", "show", "evaluate", "audit"}
+    assert set(pages.COMPOSES) == {
+        "train", "show", "evaluate", "predict", "export", "bench", "audit"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("verb", VERBS)

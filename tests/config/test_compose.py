@@ -40,8 +40,9 @@ def test_interpolations_are_resolved(monkeypatch) -> None:
     assert (config["outputs"], config["data"]["root"]) == ("cnnctl", "cnnctl/photos")
 
 
-def test_the_root_of_evaluate_has_two_keys() -> None:
-    assert composed(root="evaluate")[0] == {"split": "test", "checkpoint": "best"}
+def test_the_root_of_predict_has_three_keys() -> None:
+    wanted = {"checkpoint": "best", "top": None, "format": "table"}
+    assert composed(root="predict")[0] == wanted
 
 
 def test_every_fault_is_told_and_the_rest_is_composed() -> None:

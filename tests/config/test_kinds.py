@@ -5,9 +5,10 @@ from typing import Any, Literal, NamedTuple
 import pytest
 
 from cnnctl.config.duration import Duration
-from cnnctl.config.kinds import Mismatch, alternatives, convert, kind, show
+from cnnctl.config.kinds import Mismatch, alternatives, choices, convert, kind, show
 
 LENGTH = "a length such as 5epochs, 100steps, 10% or 0"
+Word = Literal["red", "green"]
 Devices = int | tuple[int, ...] | Literal["auto"]
 
 
@@ -26,6 +27,7 @@ class Pair(NamedTuple):
         ([0, 1], Devices, (0, 1)),
         ("auto", Devices, "auto"),
         ([], tuple[int, ...], ()),
+        (["red", "red"], tuple[Word, ...], ("red", "red")),
         ((1, 2), tuple[float, ...], (1.0, 2.0)),
         (False, bool, False),
         ("10%", Duration, Duration(10, "%")),
@@ -49,6 +51,7 @@ def test_values_that_fit(value, hint, typed) -> None:
         ("a", Literal["b"], "b"),
         ([1, True], tuple[int, ...], "a list of whole numbers"),
         (["a", 1], tuple[str, ...], "a list of texts"),
+        (["red", "blue"], tuple[Word, ...] | None, "a list of red, green or null"),
         ([1, 2, 3], tuple[float, float], "a list of 2 numbers"),
         ("12", tuple[int, ...], "a list of whole numbers"),
         ([float("nan")], tuple[float, ...], "a list of numbers"),
@@ -74,6 +77,8 @@ def test_values_that_do_not_fit(value, hint, wanted) -> None:
         (tuple[float, ...], "a list of numbers"),
         (tuple[int, int, int], "a list of 3 whole numbers"),
         (tuple[str, ...] | None, "a list of texts or null"),
+        (tuple[Word, ...] | None, "a list of red, green or null"),
+        (tuple[Word, ...], "a list of red, green"),
         (tuple[Pair, ...], "a list of rows"),
         (tuple[tuple[int, ...], ...], "a list of rows"),
         (dict[str, Any], "a section"),
@@ -81,6 +86,17 @@ def test_values_that_do_not_fit(value, hint, wanted) -> None:
 )
 def test_an_annotation_in_words(hint, words) -> None:
     assert kind(hint) == words
+
+
+@pytest.mark.parametrize(
+    ("hint", "words"),
+    [
+        (tuple[Word, ...], ("red", "green")), (tuple[Word, ...] | None, ("red", "green")),
+        (Word, ()), (tuple[int, ...], ()), (int | None, ()), (str, ()), (tuple[Word, Word], ()),
+    ],
+)  # fmt: skip
+def test_the_words_of_a_list(hint, words) -> None:
+    assert choices(hint) == words
 
 
 @pytest.mark.parametrize(

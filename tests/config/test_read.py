@@ -168,3 +168,28 @@ def test_no_value_at_all_ends_in_a_traceback(value, name) -> None:
     result, problems = read(Outer, data(**{name: value}))
     assert (result is None) == bool(problems)
     assert all(str(problem.key).partition(".")[0] == name for problem in problems)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    levels: tuple[Level, ...] | None = key("several")
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (["low", "hgih"], f"each of levels {LEVELS}, got 'hgih' (did you mean 'high'?)"),
+        (["zzzzz", "low"], f"each of levels {LEVELS}, got 'zzzzz'"),
+        ([3], f"each of levels {LEVELS}, got 3"),
+        ("low", "levels must be a list of low, high or null, got 'low'"),
+    ],
+)
+def test_an_unknown_word_in_a_list_is_named_with_the_nearest(given: Any, text: str) -> None:
+    value, problems = read(Words, {"levels": given})
+    assert value is None
+    assert [(str(problem), problem.key) for problem in problems] == [(text, "levels")]
+
+
+def test_a_list_of_words_becomes_a_tuple() -> None:
+    assert read(Words, {"levels": ["low", "high"]})[0] == Words(levels=("low", "high"))
+    assert read(Words, {"levels": None})[0] == Words(levels=None)

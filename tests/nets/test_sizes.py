@@ -221,3 +221,9 @@ def test_sizes_are_walked_by_the_rules_for_tensors_without_numbers(monkeypatch) 
     walk(chain(conv=nn.Conv2d(3, 4, 3), pool=nn.MaxPool2d(2)), (3, 8, 8))
     aten = torch.ops.aten
     assert {aten.convolution.default, aten.max_pool2d_with_indices.default} <= set(asked)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float64])
+def test_a_net_in_another_number_format_is_walked_too(kind: torch.dtype) -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).to(kind)
+    assert walk(net, (1, 9, 7)) == (2, 7, 5)

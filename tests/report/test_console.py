@@ -30,7 +30,7 @@ def test_each_view_looks_as_it_did(view: str, width: int, *, overwrite: bool) ->
     ("view", "data", "expected"),
     [
         ("plan", PLAN, 10),
-        ("evaluated", EVALUATED, 3 + 1 + 4 + 1 + 2),
+        ("evaluated", EVALUATED, 9 + 1 + 4 + 1 + 4 + 1 + 3 + 1 + 5),
         ("listing", MODELS, 4),
         ("listing", {"data": [{"name": "d", "source": "s" * 200, "licence": "l" * 50}]}, 3),
         ("listing", {"runs": [{"run": "r" * 90, "model": "m", "data": "d", "state": "s"}]}, 3),

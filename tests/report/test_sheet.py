@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cnnctl.report import sheet
-from cnnctl.report.sheet import GAP, MARGIN, TILE, Row, fitted, png, uri
+from cnnctl.report.sheet import GAP, MARGIN, TILE, Row, Tile, fitted, grid, png, uri
 
 
 def grey(level: int, height: int = 8, width: int = 8) -> np.ndarray:
@@ -92,3 +92,25 @@ def test_a_data_uri_holds_the_picture() -> None:
     picture = opened(base64.b64decode(data))
     assert picture.size == (48, 96)
     assert picture.getpixel((20, 40)) == (77, 77, 77)
+
+
+def test_a_grid_has_a_place_for_every_picture_and_its_words() -> None:
+    tiles = [Tile(grey(10 * number + 5), (f"number {number}", "below")) for number in range(5)]
+    made = opened(grid(tiles, "five", columns=3))
+    pixels = np.asarray(made)
+    step = TILE + GAP
+    for number in range(5):
+        row, column = divmod(number, 3)
+        x = MARGIN + column * step + TILE // 2
+        where = [y for y in range(made.height) if pixels[y, x].tolist() == [10 * number + 5] * 3]
+        assert len(where) == TILE
+        assert (where[0] > made.height // 2) is (row == 1)
+    one = opened(grid([Tile(grey(1), ("a very long name of a class that is cut",))], "one"))
+    assert one.width == TILE + 2 * MARGIN
+
+
+def test_words_make_a_grid_higher() -> None:
+    heights = [
+        opened(grid([Tile(grey(1), ["word"] * lines)], "t")).height for lines in (1, 2, 3)
+    ]  # fmt: skip
+    assert heights[2] - heights[1] == heights[1] - heights[0] > 0

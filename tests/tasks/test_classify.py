@@ -8,17 +8,14 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset, default_collate
-from torchmetrics.classification import (
-    MulticlassCalibrationError,
-    MulticlassConfusionMatrix,
-)
+from torchmetrics.classification import MulticlassCalibrationError
 
 from cnnctl.data.order import Ticket
 from cnnctl.data.prepare import Batch
 from cnnctl.devices import Device
 from cnnctl.nets.net import Net
 from cnnctl.tasks.classify import Classify
-from cnnctl.training import engine, measure, noise
+from cnnctl.training import engine, noise
 
 CPU = Device(
     accelerator="cpu", devices=1, num_nodes=1, precision="32-true", strategy="auto",
@@ -37,14 +34,13 @@ def collated(rows: list[tuple[torch.Tensor, ...]]) -> list[Batch]:
     return [Batch(images, labels, Ticket(np.arange(len(images)), None))]
 
 
-def test_a_test_counts_by_class_and_starts_anew_each_time() -> None:
+def test_a_test_counts_all_images_and_starts_anew_each_time() -> None:
     task = Classify(Net(OrderedDict(same=nn.Identity()), "torch"), 4)
     for seed, batch_size in ((1, 5), (2, 7)):
         logits, labels = random_batch(23, 4, seed)
         loader = DataLoader(TensorDataset(logits, labels), batch_size, collate_fn=collated)
         with noise.quiet():
             engine.build(CPU, logger=False).test(task, loader, verbose=False)
-        assert torch.equal(task.confusion, MulticlassConfusionMatrix(4)(logits, labels))
         assert task.images == {"test": 23}
         expected = cross_entropy(logits, labels).item()
         assert task.figures["test"]["loss"] == pytest.approx(expected, rel=1e-6)
@@ -80,7 +76,6 @@ def test_an_image_and_its_mirror_image_are_measured_as_one() -> None:
         loss, top1 = task.figures["test"]["loss"], task.figures["test"]["top1"]
         assert loss == pytest.approx(cross_entropy(wanted, labels).item(), rel=1e-6)
         assert top1 == pytest.approx((wanted.argmax(1) == labels).float().mean().item())
-        assert torch.equal(task.confusion, MulticlassConfusionMatrix(3)(wanted, labels))
         ece = MulticlassCalibrationError(3, n_bins=15)(wanted.softmax(1), labels).item()
         assert task.figures["test"]["ece"] == pytest.approx(ece, rel=1e-5)
     assert not torch.allclose(plain, logits)
@@ -96,12 +91,3 @@ def test_a_mirrored_test_does_not_depend_on_the_side() -> None:
             for given in (images, images.flip(3))
         )
         assert (one == pytest.approx(other, rel=1e-6)) is mirror
-
-
-def test_by_class_gives_recall_precision_and_f1_and_null_for_nothing() -> None:
-    confusion = torch.tensor([[3, 1, 0], [1, 1, 0], [0, 0, 0]])
-    assert measure.by_class(confusion, ("a", "b", "c")) == [
-        {"class": "a", "n": 4, "recall": 0.75, "precision": 0.75, "f1": 0.75},
-        {"class": "b", "n": 2, "recall": 0.5, "precision": 0.5, "f1": 0.5},
-        {"class": "c", "n": 0, "recall": None, "precision": None, "f1": None},
-    ]

@@ -12,7 +12,7 @@ from torchmetrics.classification import MulticlassCalibrationError
 
 from cnnctl import nets, weights
 from cnnctl.data.order import Order
-from cnnctl.training import measure
+from cnnctl.training import trainer
 
 PLAIN = ("augment=none", "schedule=constant")
 
@@ -195,16 +195,9 @@ def test_few_classes_have_no_top5_and_a_missing_test_no_figures(train, photos) -
     assert job.plan.sizes == {"train": 22, "val": 2}
 
 
-def test_measuring_tells_figures_by_class(plain) -> None:
-    job, folder, result = plain
-    net = nets.build(job.spec, num_classes=10, shape=job.plan.shape)
-    weights.load(net, weights.read(folder / "checkpoints/best.ckpt"))
-    found = measure.measure(net, job.source, job.train, "test", job.plan.device)
-    assert (found["n"], found["weights_sha256"]) == (359, result["best"]["weights_sha256"])
-    assert found["metrics"] == result["test"]
-    hits = sum(row["recall"] * row["n"] for row in found["per_class"])
-    assert hits / 359 == pytest.approx(result["test"]["top1"])
-    assert [row["class"] for row in found["per_class"]] == list(job.source.classes)
-    assert sum(row["n"] for row in found["per_class"]) == 359
-    train_split = measure.measure(net, job.source, job.train, "train", job.plan.device)
-    assert train_split["n"] == 1259
+def test_figures_of_a_split_that_is_not_there_are_null() -> None:
+    assert trainer.figures(None) is None
+    few = {"top1": 0.5, "loss": 1.0, "epoch": 3.0}
+    assert trainer.figures(few) == {"top1": 0.5, "top5": None, "loss": 1.0}
+    many = {"top1": 0.5, "top5": 1.0, "loss": 1.0, "ece": 0.1}
+    assert trainer.figures(many) == many

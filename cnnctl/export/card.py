@@ -1,0 +1,106 @@
+"""The model card: what a file is, how good it is, that it is the net, and how to run it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cnnctl.config.schema import Train
+from cnnctl.export import snippet
+from cnnctl.manifest import Manifest
+from cnnctl.nets.spec import Spec
+from cnnctl.scoring.intervals import wilson
+
+NAME = "README.md"
+RIGHTS = "What that means for the weights is yours to settle; cnnctl claims no right in them."
+MANY = 20  # classes that are named
+Rows = Sequence[Sequence[str]]
+
+
+def text(
+    spec: Spec, train: Train, manifest: Manifest, facts: dict[str, Any],
+    figures: dict[str, Any] | None,
+) -> str:  # fmt: skip
+    """Markdown. `facts` are those of manifest.json, `figures` the run's on its test split."""
+    data, (language, code) = train.data, snippet.lines(manifest, facts["file"])
+    parts = [
+        f"# {spec.name} on {data.name}",
+        f"An image classifier of {len(manifest.classes)} classes, exported by cnnctl.",
+        _table(("", ""), _about(spec, train, manifest, facts)),
+        "## How good it is",
+        _table(("", "images", "top-1", "95 % interval"), _figures(facts, figures)),
+        "## How near it is to the net that was trained",
+        _proof(facts),
+        "## How to run it",
+        f"```{language}\n{code}```",
+        "## Classes",
+        _classes(manifest.classes),
+        "## Licence",
+        f"Of the images it was trained on ({data.source}): {data.licence}. {RIGHTS}",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _about(spec: Spec, train: Train, manifest: Manifest, facts: dict[str, Any]) -> Rows:
+    size = f"{facts['bytes']:,} bytes, sha256 `{facts['sha256']}`"
+    numbers = "int8" if manifest.quantize else manifest.precision
+    return [
+        ("file", f"`{facts['file']}`, {manifest.format}, {numbers}, {size}"),
+        ("net", f"{spec.name} ({spec.family}), {facts['params']:,} parameters"),
+        ("paper", spec.paper or "–"),
+        ("data", f"{train.data.name}: {train.data.source}"),
+        ("input", _contract(manifest.takes)),
+        ("output", _contract(manifest.gives)),
+        ("from", f"`{manifest.checkpoint}`, weights sha256 `{manifest.weights_sha256}`"),
+        ("made with", ", ".join(f"{name} {one}" for name, one in manifest.versions.items())),
+    ]
+
+
+def _contract(side: dict[str, Any]) -> str:
+    shape = ", ".join(str(length) for length in side["shape"])
+    about = f": {side['about']}" if "about" in side else ""
+    return f"`{side['name']}`, {side['type']} ({shape}){about}"
+
+
+def _figures(facts: dict[str, Any], figures: dict[str, Any] | None) -> Rows:
+    parity = facts["parity"]
+    shown, n = f"{parity['split']} images of the proof", parity["n"]
+    rows = [
+        (f"the net, {shown}", n, parity["top1_eager"]),
+        (f"this file, {shown}", n, parity["top1_export"]),
+    ]
+    if figures is not None:
+        rows.insert(0, ("the net, all test images", figures["n"], figures["top1"]))
+    return [(what, f"{n:,}", _percent(top1), _interval(top1, n)) for what, n, top1 in rows]
+
+
+def _proof(facts: dict[str, Any]) -> str:
+    parity, raw = facts["parity"], facts["parity"]["raw"]
+    rows = [(f"batches of {row['batch_size']}", row) for row in parity["batches"]]
+    if raw is not None:
+        rows.append((f"{raw['sizes']} other sizes, one by one", raw))
+    cells = [
+        (what, f"{row['n']:,}", f"{row['max_abs_error']:.2g}", _percent(row["top1_agreement"]))
+        for what, row in rows
+    ]
+    said = f"Compared with the net in torch, in float32. The error is that of {parity['of']}."
+    return f"{said}\n\n{_table(('', 'images', 'largest error', 'same class'), cells)}"
+
+
+def _classes(classes: Sequence[str]) -> str:
+    more = f", and {len(classes) - MANY} more: `manifest.json`" if len(classes) > MANY else ""
+    return ", ".join(classes[:MANY]) + more
+
+
+def _table(head: Sequence[str], rows: Rows) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in lines)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def _interval(share: float, images: int) -> str:
+    found = wilson(round(share * images), images)
+    return "–" if found is None else f"{_percent(found[0])} to {_percent(found[1])}"

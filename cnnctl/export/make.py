@@ -1,0 +1,217 @@
+"""A file in a folder of its own: written, read again, proven, described; or nothing at all."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from torch.nn.functional import cross_entropy
+
+from cnnctl import devices, manifest, nets, pretrained, runs, weights
+from cnnctl.config.schema import Train
+from cnnctl.config.verbs import Export
+from cnnctl.data.source import Source
+from cnnctl.devices import Device
+from cnnctl.errors import CnnctlError, ExportError
+from cnnctl.export import (
+    card,
+    folder,
+    onnx,
+    parity,
+    quantize,
+    safetensors,
+    shown,
+    torch_export,
+    torchscript,
+)
+from cnnctl.export.parity import Proof, Tell
+from cnnctl.export.program import Program
+from cnnctl.export.shown import Shown
+from cnnctl.export.silence import quiet
+from cnnctl.manifest import PREPROCESS, SOFTMAX, Manifest
+from cnnctl.nets.net import Net
+from cnnctl.nets.spec import Spec
+from cnnctl.scoring import exported
+from cnnctl.scoring.scorer import Eager, Scorer
+from cnnctl.training import provenance
+
+WRITERS: dict[str, Callable[[Program, Manifest, Path], None]] = {
+    "onnx": onnx.write, "torch_export": torch_export.write, "torchscript": torchscript.write
+}  # fmt: skip
+PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "safetensors": ("safetensors",)}
+WHOLE = ("onnx", "torch_export")  # formats that do everything by themselves unless told otherwise
+SAME = 1e-5  # two losses are one if they differ by a smaller share
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is exported: a net with its weights, where it is from, and the images that prove it.
+
+    `figures` are those of its run on the test split, if it has any.
+    """
+
+    export: Export
+    train: Train
+    config: dict[str, Any]
+    spec: Spec
+    net: Net
+    classes: tuple[str, ...]
+    source: Source
+    run: str
+    checkpoint: str
+    figures: dict[str, Any] | None = None
+
+    @property
+    def file(self) -> str:
+        """The name of the file."""
+        suffixes = {kind: suffix for suffix, kind in manifest.SUFFIXES.items()}
+        return folder.safe(self.spec.name) + suffixes[self.export.format]
+
+
+def processor(train: Train) -> Device:
+    """Where a file is made and proven: the CPU, in float32."""
+    plain = replace(
+        train.hardware, accelerator="cpu", devices=1, num_nodes=1, precision="32-true",
+        strategy="auto", sync_batchnorm=False,
+    )  # fmt: skip
+    return devices.settle(plain)
+
+
+def make(job: Job, where: Path, tell: Tell) -> dict[str, Any]:
+    """Export into the folder `where`; gives the document of the command.
+
+    Raises ExportError if the net cannot be written, or the file does not compute what it does.
+    """
+    split = "test" if "test" in job.source.splits else "val"
+    seen = shown.choose(job.source, split, job.export.images, job.train.data.size)
+    eager = Eager(job.net, job.train, job.classes, processor(job.train))
+    about = _about(job, own_loss=_own_loss(eager, seen))
+    with folder.made(where) as beside:
+        file = beside / job.file
+        before = _write(job, about, file)
+        proven = _prove(job, about, eager, _again(job, file), seen, tell)
+        facts: dict[str, Any] = {
+            "file": job.file, "params": sum(one.numel() for one in job.net.parameters()),
+            "format": about.format, "bytes": file.stat().st_size,
+            "sha256": manifest.sha256(file), "include": list(about.include),
+            "dynamic_batch": about.dynamic_batch, "precision": about.precision,
+            "quantize": None if before is None else _lost(job, proven, before),
+            "parity": proven,
+        }  # fmt: skip
+        runs.write_json(beside / manifest.BESIDE, about.document() | facts)
+        text = card.text(job.spec, job.train, about, facts, job.figures)
+        (beside / card.NAME).write_text(text, encoding="utf-8")
+        file.chmod((beside / card.NAME).stat().st_mode)  # safetensors makes it for its owner alone
+    place = {name: str(where / name) for name in (job.file, manifest.BESIDE, card.NAME)}
+    return {
+        "run": job.run, "checkpoint": job.checkpoint, "model": about.model,
+        **facts, "file": place[job.file],
+        "manifest": place[manifest.BESIDE], "card": place[card.NAME],
+    }  # fmt: skip
+
+
+def _about(job: Job, *, own_loss: bool) -> Manifest:
+    export, data = job.export, job.train.data
+    parts = (PREPROCESS, SOFTMAX)
+    usual = parts if export.format in WHOLE else ()
+    include = usual if export.include is None else export.include
+    versions = {name: metadata.version(name) for name in PACKAGES.get(export.format, ())}
+    return Manifest(
+        format=export.format, model=job.spec.name,
+        include=tuple(part for part in parts if part in include),
+        dynamic_batch=export.dynamic_batch, precision=export.precision, quantize=export.quantize,
+        classes=job.classes, channels=data.channels, size=data.size,
+        mean=tuple(data.mean), std=tuple(data.std), own_loss=own_loss,
+        run=job.run, checkpoint=job.checkpoint, weights_sha256=weights.sha256(job.net.state_dict()),
+        versions=provenance.versions() | versions, config=job.config,
+    )  # fmt: skip
+
+
+def _own_loss(eager: Eager, seen: Shown) -> bool:
+    """Whether the net's loss is another than cross-entropy, seen on images."""
+    images, labels = next(seen.chunks())
+    logits = eager(images)
+    usual, own = float(cross_entropy(logits, labels)), float(eager.loss(logits, labels))
+    return abs(usual - own) > SAME * max(abs(usual), abs(own))
+
+
+def _write(job: Job, about: Manifest, file: Path) -> int | None:
+    """Write the file. Of int8: the bytes of the file in float32."""
+    try:
+        with quiet():
+            if about.format == "safetensors":
+                return safetensors.write(job.net, about, file)
+            program = Program(copy.deepcopy(job.net), about)
+            if about.quantize is None:
+                return WRITERS[about.format](program, about, file)
+            return _integers(job, program, about, file)
+    except (CnnctlError, OSError):
+        raise
+    except Exception as wrong:  # exporters raise whatever they like
+        reason = (str(wrong).strip() or type(wrong).__name__).splitlines()[0]
+        others = [name for name in ("onnx", *WRITERS, "safetensors") if name != about.format]
+        text = f"{about.model} cannot be written as {about.format}: {reason}"
+        raise ExportError(text, f"format={' or '.join(others[1:])}; --debug shows more") from wrong
+
+
+def _integers(job: Job, program: Program, about: Manifest, file: Path) -> int:
+    plain = file.with_name("plain.onnx")
+    onnx.write(program, about, plain)
+    taught = shown.choose(job.source, "train", quantize.IMAGES, job.train.data.size)
+    prepare = Eager(job.net, job.train, job.classes, processor(job.train)).prepare
+    quantize.integers(plain, file, about, taught, prepare)
+    before = plain.stat().st_size
+    plain.unlink()
+    return before
+
+
+def _again(job: Job, file: Path) -> Scorer:
+    """The file, read from disk as anybody else would read it."""
+    about = manifest.read(file)
+    assert about is not None
+    where = processor(job.train)
+    if about.format != "safetensors":
+        return exported.load(file, about, job.train, where)
+    shape = (about.channels, about.size, about.size)
+    classes = len(about.classes)
+    made = nets.build(job.spec, num_classes=classes, shape=shape)
+    start = pretrained.find(
+        str(file), job.spec, num_classes=classes, shape=shape, outputs=job.train.outputs
+    )
+    pretrained.load(made, start)
+    return Eager(made, job.train, about.classes, where)
+
+
+def _prove(  # noqa: PLR0913 - what is compared, and how
+    job: Job, about: Manifest, eager: Scorer, file: Scorer, seen: Shown, tell: Tell
+) -> dict[str, Any]:
+    usual = parity.USUAL[about.precision], parity.USUAL_RAW[about.precision]
+    allowed = job.export.tolerance or usual[0]
+    any_error = about.quantize is not None  # judged by what top-1 loses
+    proof = Proof(
+        softmax=SOFTMAX in about.include,
+        tolerance=None if any_error else allowed,
+        raw_tolerance=None if any_error else max(allowed, usual[1]),
+    )
+    batches = parity.BATCHES if about.dynamic_batch else parity.BATCHES[:1]
+    found = parity.prove(proof, eager, file, seen, batches, tell)
+    whole = PREPROCESS in about.include
+    raw = parity.prove_raw(proof, eager, file, seen, tell) if whole else None
+    return found | {"raw": raw}
+
+
+def _lost(job: Job, proven: dict[str, Any], before: int) -> dict[str, Any]:
+    """What int8 costs. Raises ExportError if that is more than `drop`."""
+    lost = proven["top1_eager"] - proven["top1_export"]
+    if lost > job.export.drop:
+        text = f"int8 loses {100 * lost:.2f} points of top-1, {100 * job.export.drop:.2f} may go"
+        raise ExportError(text, f"nothing was kept; drop={lost:.2g} would take it")
+    taught = min(quantize.IMAGES, job.source.sizes["train"])
+    return {
+        "kind": job.export.quantize, "top1_lost": lost, "drop": job.export.drop,
+        "bytes_before": before, "calibrated_on": taught,
+    }  # fmt: skip

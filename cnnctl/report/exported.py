@@ -1,0 +1,77 @@
+"""An export as people read it: what was written, and the proof."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+
+from cnnctl.report.format import count, percent
+from cnnctl.report.table import columns, pairs
+
+
+def exported(console: Console, data: dict[str, Any]) -> None:
+    """The proof by batch size, what integers cost, and where the files are."""
+    parity = data["parity"]
+    corner = f"{count(parity['n'])} {parity['split']} images"
+    rows = [(f"batches of {row['batch_size']}", row) for row in parity["batches"]]
+    if parity["raw"] is not None:
+        rows.append((_sizes(parity["raw"]), parity["raw"]))
+    cells = [
+        [
+            what, count(row["n"]), _error(row["max_abs_error"]),
+            percent(row["top1_agreement"]), percent(row["top1_eager"]), percent(row["top1_export"]),
+        ]
+        for what, row in rows
+    ]  # fmt: skip
+    head = (corner, "images", "largest error", "same class", "top-1 net", "top-1 file")
+    columns(console, head, cells, text=(corner,), drops=("images",), gives=(corner,))
+    console.print()
+    files = ("file", "manifest", "card")
+    told = [("format", _format(data)), ("error", _tolerance(parity))]
+    if data["quantize"] is not None:
+        told.append(("int8", _integers(data)))
+    told += [("sha256", f"{data['sha256'][:16]}…"), *((name, data[name]) for name in files)]
+    pairs(console, told, files)
+    console.print()
+    console.print("next")
+    for command in (f"cnnctl evaluate {data['file']}", f"cnnctl bench {data['file']}"):
+        console.print(f"  {command}", soft_wrap=True)
+
+
+def _sizes(raw: dict[str, Any]) -> str:
+    """What the images of the last row are: the file resizes them itself."""
+    if raw["scaled"]:
+        return f"scaled to {raw['sizes']} sizes"
+    return f"{count(raw['sizes'])} own sizes" if raw["sizes"] > 1 else "their own size"
+
+
+def _format(data: dict[str, Any]) -> str:
+    parts = [data["format"], "int8" if data["quantize"] else data["precision"]]
+    parts += ["any batch" if data["dynamic_batch"] else "batches of 1"]
+    inside = " and ".join(data["include"])
+    return " · ".join([*parts, *([f"{inside} inside"] if inside else []), _size(data["bytes"])])
+
+
+def _tolerance(parity: dict[str, Any]) -> str:
+    of = "of a probability" if parity["of"] == "probabilities" else "of the largest logit"
+    error = f"{_error(parity['error'])} {of}"
+    if parity["tolerance"] is None:
+        return f"{error}; int8 is judged by top-1"
+    return f"{error}, {_error(parity['tolerance'])} is allowed"
+
+
+def _integers(data: dict[str, Any]) -> str:
+    told = data["quantize"]
+    lost = f"{100 * told['top1_lost']:+.2f} points of top-1 lost"
+    sizes = f"{_size(told['bytes_before'])} before"
+    return f"{lost} · {sizes} · scaled on {told['calibrated_on']} training images"
+
+
+def _error(value: float) -> str:
+    """2.4e-07; 0 stays what it is."""
+    return f"{value:.1e}" if value else "0"
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:.2f} MB"

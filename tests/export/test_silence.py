@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import logging
+import warnings
+
+import pytest
+
+from cnnctl.export.silence import CHATTY, quiet
+
+
+def test_known_warnings_are_not_heard() -> None:
+    with quiet():
+        warnings.warn("`torch.jit.trace` is deprecated. Please switch", FutureWarning, stacklevel=1)
+
+
+def test_all_others_are() -> None:
+    with quiet(), pytest.warns(UserWarning, match="new"):
+        warnings.warn("something new", UserWarning, stacklevel=1)
+
+
+def test_it_ends_with_the_block() -> None:
+    with quiet():
+        pass
+    with pytest.warns(FutureWarning, match="trace"):
+        warnings.warn("`torch.jit.trace` is deprecated.", FutureWarning, stacklevel=1)
+
+
+@pytest.mark.parametrize("name", CHATTY)
+def test_known_loggers_are_not_heard_within_the_block(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with quiet():
+        logging.getLogger(name).warning("within")
+    logging.getLogger(name).warning("after")
+    assert [record.message for record in caplog.records] == ["after"]

@@ -1,0 +1,82 @@
+"""Small nets, manifests and files as `cnnctl export` makes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import zoo
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from cnnctl import devices
+from cnnctl.cli import main
+from cnnctl.config import compose
+from cnnctl.devices import Device
+from cnnctl.export.program import Program
+from cnnctl.manifest import Manifest
+from cnnctl.nets.net import Net
+
+BOTH = ("preprocess", "softmax")
+
+
+def trained(outputs: Path, *words: str) -> Path:
+    """A run of LeNet-5 on digits, one epoch long, or of what `words` say."""
+    few = () if any("trainer." in word for word in words) else ("trainer.max_epochs=1",)
+    plain = ("hardware=cpu", "progress=none", f"outputs={outputs}")
+    assert main(["train", *words, *few, *plain]) == 0
+    (run,) = outputs.glob("train/*")
+    return run
+
+
+def net(
+    name: str = "lenet5", shape: tuple[int, int, int] | None = None, classes: int | None = None
+) -> Net:
+    """With random weights, always the same."""
+    torch.manual_seed(0)
+    return zoo.build(name, shape, classes).eval()
+
+
+def manifest(name: str = "lenet5", **changes: Any) -> Manifest:
+    """What a file of that net says of itself."""
+    spec = zoo.spec(name)
+    channels, size, _ = spec.input
+    values: dict[str, Any] = {
+        "format": "onnx", "model": name, "include": BOTH, "dynamic_batch": True,
+        "precision": "fp32", "quantize": None,
+        "classes": tuple(str(number) for number in range(spec.classes)),
+        "channels": channels, "size": size, "mean": (0.5,) * channels, "std": (0.25,) * channels,
+        "own_loss": False, "run": "outputs/train/run", "checkpoint": "best.ckpt",
+        "weights_sha256": "0" * 64, "versions": {"cnnctl": "0"}, "config": {},
+    }  # fmt: skip
+    return Manifest(**values | changes)
+
+
+def program(name: str = "lenet5", **changes: Any) -> tuple[Program, Manifest]:
+    """A net with what its manifest puts around it."""
+    about = manifest(name, **changes)
+    return Program(net(name), about), about
+
+
+def pixels(count: int, channels: int, height: int, width: int) -> Tensor:
+    """uint8 images that are smooth, as photographs are: always the same."""
+    generator = torch.Generator().manual_seed(count)
+    coarse = torch.rand(count, channels, 5, 5, generator=generator) * 300 - 20
+    return interpolate(coarse, (height, width), mode="bicubic").clamp(0, 255).to(torch.uint8)
+
+
+def config(*overrides: str) -> dict[str, Any]:
+    """As `cnnctl train` composes it."""
+    with compose.opened():
+        found, problems = compose.compose("train", ["hardware=cpu", *overrides])
+    assert problems == []
+    return found
+
+
+def cpu(*overrides: str) -> tuple[Any, Device]:
+    """The typed configuration, and the processor."""
+    from cnnctl.commands.settle import settle
+
+    train, _ = settle(config(*overrides), [])
+    return train, devices.settle(train.hardware)

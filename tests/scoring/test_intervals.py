@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cnnctl.scoring import intervals
+from cnnctl.scoring.intervals import bootstrap, mean, wilson
+
+
+@pytest.mark.parametrize(
+    ("hits", "images", "ends"),
+    [
+        # Newcombe 1998 (Statistics in Medicine 17, 857-872), table I, method 3
+        (81, 263, (0.2553, 0.3662)),
+        (15, 148, (0.0624, 0.1605)),
+        (0, 20, (0.0000, 0.1611)),
+        (1, 29, (0.0061, 0.1718)),
+        (29, 29, (0.8830, 1.0000)),
+    ],
+)
+def test_wilson_gives_published_intervals(hits: int, images: int, ends) -> None:
+    assert wilson(hits, images) == pytest.approx(ends, abs=6e-5)
+
+
+def test_no_images_have_no_interval() -> None:
+    assert wilson(0, 0) is None
+
+
+@pytest.mark.parametrize("images", [1, 3, 100, 50_000])
+def test_an_interval_of_a_share_holds_it_and_stays_within_0_and_1(images: int) -> None:
+    for hits in {0, 1, images // 2, images - 1, images}:
+        low, high = wilson(hits, images) or (2, -1)
+        assert 0 <= low <= hits / images <= high <= 1
+        assert low < high
+        assert (low == 0) is (hits == 0)
+        assert (high == 1) is (hits == images)
+
+
+def test_wilson_holds_the_true_share_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(0)
+    for share in (0.1, 0.5, 0.97):
+        hits = generator.binomial(200, share, 2000).tolist()
+        ends = np.array([wilson(one, 200) for one in hits])
+        held = ((ends[:, 0] <= share) & (share <= ends[:, 1])).mean()
+        assert 0.93 < held < 0.97
+
+
+def test_a_mean_has_the_interval_of_the_normal_distribution() -> None:
+    values = np.random.default_rng(1).normal(3, 2, 2000)
+    low, high = mean(values, 0)
+    error = 1.96 * values.std() / 2000**0.5
+    assert (low, high) == pytest.approx((values.mean() - error, values.mean() + error), abs=0.012)
+
+
+def test_one_seed_gives_one_interval() -> None:
+    values = np.random.default_rng(2).exponential(size=50)
+    assert mean(values, 7) == mean(values, 7) != mean(values, 8)
+
+
+def test_the_mean_is_held_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(3)
+    found = [mean(generator.exponential(size=150), seed) for seed in range(120)]
+    held = sum(low <= 1 <= high for low, high in found) / len(found)
+    assert 0.88 < held <= 1
+
+
+def test_several_figures_are_made_of_the_same_images() -> None:
+    values = np.arange(20.0)
+
+    def both(weights: np.ndarray) -> np.ndarray:
+        return np.array([weights @ values, -(weights @ values)]) / weights.sum()
+
+    (low, high), (less, more) = bootstrap(both, 20, 0)
+    assert (low, high) == pytest.approx((-more, -less))
+    assert low < 9.5 < high
+
+
+def test_weights_say_how_often_each_image_was_drawn() -> None:
+    seen: list[np.ndarray] = []
+
+    def keep(weights: np.ndarray) -> np.ndarray:
+        seen.append(weights)
+        return weights[:1]
+
+    bootstrap(keep, 30, 0)
+    first, *drawn = seen
+    assert first.tolist() == [1.0] * 30
+    assert len(drawn) == intervals.RESAMPLES
+    assert {weights.sum() for weights in drawn} == {30}
+    assert np.mean(drawn) == pytest.approx(1)
+    assert np.var(drawn) == pytest.approx(1, abs=0.1)  # as of a Poisson distribution
+
+
+def test_limits_and_bias() -> None:
+    """A figure that is larger on every resample is moved back to where it is."""
+    values = np.random.default_rng(4).normal(size=40)
+
+    def gap(weights: np.ndarray) -> np.ndarray:
+        return np.array([abs(weights @ values) / 40])
+
+    plain = abs(values.mean())
+    ((low, high),) = bootstrap(gap, 40, 0)
+    assert low < plain < high
+    ((low, high),) = bootstrap(gap, 40, 0, (0.0, plain))
+    assert (low, high) == (0.0, plain) or low > 0
+    assert high == plain
