@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from cnnctl.commands import Call, trained
 from cnnctl.commands.trained import Trained
-from cnnctl.config import compose, paths, verbs
+from cnnctl.config import compose, paths, preflight, rules_verbs, verbs
 from cnnctl.config.verbs import Evaluate
-from cnnctl.errors import ConfigError, Problem, UsageError
+from cnnctl.errors import Problem, UsageError
 from cnnctl.report.result import Result
 
 COMPARE, ENSEMBLE = "--compare", "--ensemble"
@@ -23,8 +23,10 @@ def run(call: Call) -> Result:
     ask = trained.asked(call, verbs.Evaluate)
     with compose.opened(paths.extra_dirs(call.flags)):
         evaluate = trained.keys(verbs.Evaluate, ask)
-        _fits(evaluate, call)
+        preflight.require([*rules_verbs.evaluate(evaluate), *_without_effect(evaluate, call)])
         found = [trained.find(target, evaluate.checkpoint, ask) for target in call.targets]
+    for one in found:
+        preflight.require(rules_verbs.on_images(evaluate, one.train.data))
     _others(found)
     from cnnctl.commands import evaluated
     from cnnctl.scoring import predictions
@@ -56,11 +58,12 @@ def _targets(call: Call) -> None:
         raise UsageError(f"evaluate takes one run, got {number}", hint)
 
 
-def _fits(evaluate: Evaluate, call: Call) -> None:
-    """Raise ConfigError for a key without effect."""
+def _without_effect(evaluate: Evaluate, call: Call) -> list[Problem]:
+    """Keys that a flag leaves nothing to do."""
     if evaluate.robustness and ENSEMBLE in call.flags:
         text = "'robustness' has no effect with --ensemble: it is measured net by net"
-        raise ConfigError([Problem(text, "leave it out, or give one run", "robustness")])
+        return [Problem(text, "leave it out, or give one run", "robustness")]
+    return []
 
 
 def _others(found: Sequence[Trained]) -> None:

@@ -19,11 +19,12 @@ from cnnctl.config.verbs import Evaluate
 from cnnctl.data.source import Source
 from cnnctl.errors import DataError
 from cnnctl.report import progress
-from cnnctl.scoring import calibration, compare, ensemble, figures, predictions
+from cnnctl.scoring import calibration, compare, ensemble, figures, predictions, ways
 from cnnctl.scoring.predictions import Predictions
 from cnnctl.scoring.scorer import Eager, Scorer
 from cnnctl.scoring.scores import Scores, Tell, score
 from cnnctl.scoring.ways import Way
+from cnnctl.training.noise import plain_errors
 
 FITTED = 5000  # images of val that are enough for one temperature
 WHOLE = 4  # bytes of the weights whose hash is that of the file
@@ -58,7 +59,7 @@ def measure(nets: Sequence[Trained], evaluate: Evaluate) -> list[Measured]:
         scorer = trained.scorer(one, trained.classes(one, source), where)
         if line := held_out.warning(one, source, evaluate.split):
             print(f"cnnctl: {line}", file=sys.stderr)
-        with progress.reading(one.train.progress) as tell:
+        with plain_errors(), progress.reading(one.train.progress) as tell:
             done.append(_measured(one, source, scorer, evaluate, tell))
         names = (nets[0].name, one.name)
         compare.same_images(done[0].found.scores, done[-1].found.scores, names)
@@ -123,8 +124,7 @@ def _measured(
     one: Trained, source: Source, scorer: Scorer, evaluate: Evaluate, tell: Tell
 ) -> Measured:
     train = one.train
-    flip = train.trainer.test_flip if evaluate.flip is None else evaluate.flip
-    way = Way(evaluate.crops, evaluate.scales or (), flip=flip)
+    way = ways.chosen(evaluate, train)
     scores = score(scorer, source, evaluate.split, train, way, tell)
     val, why, swept = None, ON_VAL if evaluate.split == "val" else None, None
     if why is None and "val" not in source.splits:

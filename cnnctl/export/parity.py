@@ -42,6 +42,8 @@ class Difference:
 
     def add(self, wanted: Tensor, found: Tensor, labels: Tensor) -> None:
         """Values (B, classes) of the net and of the file."""
+        if not torch.isfinite(wanted).all():
+            raise ExportError("the net itself gives numbers that are not finite", "train it anew")
         if not torch.isfinite(found).all():
             text = "the file gives numbers that are not finite where the net's are"
             raise ExportError(text, "precision=fp32 has the range of the net")

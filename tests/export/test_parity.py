@@ -116,6 +116,12 @@ def test_what_is_no_number_is_refused_whatever_the_tolerance(value: float) -> No
         proven(lambda logits: logits * value, proof)
 
 
+def test_a_net_that_is_broken_itself_is_told_so() -> None:
+    broken = Linear(lambda logits: logits * float("nan"))
+    with pytest.raises(ExportError, match="the net itself gives"):
+        prove(PROOF, broken, Linear(), shown(4), BATCHES, lambda *_: None)
+
+
 def test_within_the_tolerance_only_ties_can_differ() -> None:
     """A property: whatever the noise, a differing class was within twice the tolerance."""
     generator = torch.Generator().manual_seed(0)
