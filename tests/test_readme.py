@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 README = ROOT / "README.md"
 BLOCK = re.compile(r"```console\n\$ (?P<command>.*)\n(?P<output>(?:.*\n)*?)```\n")
-SIX = 6
+SEVEN = 7
 
 
 def printed(command: str, folder: Path) -> str:
@@ -44,7 +44,7 @@ def masked(text: str) -> str:
 def test_the_readme_shows_what_the_commands_print(tmp_path: Path, overwrite: bool) -> None:  # noqa: FBT001 - a fixture
     text = README.read_text(encoding="utf-8")
     blocks = list(BLOCK.finditer(text))
-    assert len(blocks) == SIX
+    assert len(blocks) == SEVEN
     now = {block["command"]: printed(block["command"], tmp_path) for block in blocks}
     if overwrite:
         renewed = BLOCK.sub(

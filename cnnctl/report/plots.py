@@ -43,7 +43,7 @@ def reliability(calibration: dict[str, Any], title: str, file: Path) -> None:
             [one["accuracy"] for one in after["bins"]],
             "o-", color=ORANGE, lw=1, ms=4, mfc="white", label=warmth, zorder=3,
         )  # fmt: skip
-    upper.legend(frameon=False, fontsize=8.5, loc="upper left")
+    upper.legend(frameon=False, fontsize=8.5, loc="lower right")
     upper.set(ylabel="share that is right", ylim=(-0.02, 1.02))
     upper.set_title(title, loc="left", fontsize=10, color=FAINT, parse_math=False)
     _bars(lower, bins)
