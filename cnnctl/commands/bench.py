@@ -69,10 +69,10 @@ def _picture(call: Call) -> Path | None:
         return None
     if "--zoo" not in call.flags:
         raise UsageError("--plot is an option of: cnnctl bench --zoo")
-    from cnnctl.report import scatter
+    from cnnctl.report import picture
 
     place = Path(call.flags["--plot"])
-    scatter.check(place)
+    picture.check(place)
     if not place.parent.is_dir():
         raise UsageError(f"cannot write {place}: there is no folder {place.parent}")
     return place

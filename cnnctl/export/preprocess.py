@@ -96,7 +96,8 @@ def _up_to(place: Tensor, length: int, resized: int) -> Tensor:
 
 
 def _rounded(values: Tensor) -> Tensor:
-    return (values + 0.5).floor().clamp(0, WHITE)
+    """To the nearest byte; no value is below 0, so that cutting off is rounding down."""
+    return (values + 0.5).clamp(0, WHITE).int().float()
 
 
 def _smaller(one: int, other: int) -> int:

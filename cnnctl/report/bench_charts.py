@@ -7,18 +7,17 @@ top-1 is not known of all nets on the same images, parameters stand in its place
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Sequence
 from math import pi, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cnnctl.errors import UsageError
-from cnnctl.report import scatter
+from cnnctl.report import picture, scatter
 from cnnctl.report.bench import ms
 from cnnctl.report.format import count
 from cnnctl.report.labels import Layout, Point, around
+from cnnctl.report.picture import BLUE, FAINT, INK, LINES, POINTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 WIDE, LOW, BAR = 13.5, 5.6, 0.24  # inches: both charts, the least height, a bar
 LARGEST = 900  # points²: the area of the largest bubble
 SMALLEST = 12
-LINE, EDGE = "#e4e0d7", "#c9c4b9"
 STEPS = (1e6, 10e6, 100e6)  # parameters: of the bubbles in the key
 
 
@@ -41,25 +39,16 @@ class Mark(NamedTuple):
 
 
 def save(data: dict[str, Any], path: Path) -> str:
-    """Draw both charts into one file, whole or not at all, and give its path.
+    """Draw both charts into one file and give its path.
 
-    PNG or SVG by its ending. Raises UsageError for another ending, for nets without figures, and
-    for a place that cannot be written to.
+    Raises UsageError for nets without figures, and what `picture.save` raises.
     """
-    scatter.check(path)
+    picture.check(path)
     for net in data["nets"]:
         if not net["params"] or not net["macs"]:
             text = f"{net['name']} has no parameters or multiply-adds that are known"
             raise UsageError(text, f"leave out {net['name']}, or --plot")
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(_drawn(data, path.suffix.lower().removeprefix(".")))
-        beside.replace(path)
-    except OSError as wrong:
-        beside.unlink(missing_ok=True)
-        told = f"cannot write {path}: {wrong.strerror}"
-        raise UsageError(told, "give a file in a folder that can be written to") from wrong
-    return str(path)
+    return picture.save(lambda: figure(data), path)
 
 
 def accuracy(nets: Sequence[dict[str, Any]]) -> str | None:
@@ -80,23 +69,12 @@ def figure(data: dict[str, Any]) -> Figure:
     marks = _costs(costs, nets)
     _times(times, data)
     for axes in (costs, times):
-        axes.tick_params(which="both", color=EDGE, labelcolor=scatter.INK)
-        axes.spines[:].set_color(EDGE)
-        axes.spines[["top", "right"]].set_visible(False)
+        picture.framed(axes)
     made.draw_without_rendering()
     made.set_layout_engine("none")  # from here on nothing moves
     costs.autoscale(enable=False)
     _label(made, costs, marks)
     return made
-
-
-def _drawn(data: dict[str, Any], form: str) -> bytes:
-    from matplotlib import rc_context
-
-    file = io.BytesIO()
-    with rc_context(scatter.STYLE):
-        figure(data).savefig(file, format=form, metadata=scatter.NO_DATE[form])
-    return file.getvalue()
 
 
 def _costs(axes: Axes, nets: Sequence[dict[str, Any]]) -> list[Mark]:
@@ -114,8 +92,8 @@ def _costs(axes: Axes, nets: Sequence[dict[str, Any]]) -> list[Mark]:
     ]  # fmt: skip
     axes.scatter(
         [mark.x for mark in marks], [mark.y for mark in marks], s=[mark.area for mark in marks],
-        color=scatter.BLUE, alpha=0.45 if of else 0.85, zorder=3,
-        edgecolors=scatter.BLUE, linewidths=1 if of else 0,
+        color=BLUE, alpha=0.45 if of else 0.85, zorder=3,
+        edgecolors=BLUE, linewidths=1 if of else 0,
     )  # fmt: skip
     axes.set_xscale("log")
     axes.set_xlabel("multiply-adds per image")
@@ -130,9 +108,9 @@ def _costs(axes: Axes, nets: Sequence[dict[str, Any]]) -> list[Mark]:
         axis.set_major_formatter(FuncFormatter(lambda value, _: scatter.prefixed(value)))
         axis.set_minor_formatter(NullFormatter())
     axes.margins(0.12)
-    axes.grid(color=LINE, lw=0.7, zorder=0)
+    axes.grid(color=LINES, lw=0.7, zorder=0)
     title = f"top-1: {of}" if of else "parameters against multiply-adds"
-    axes.set_title(title, loc="left", fontsize=10, color=scatter.FAINT)
+    axes.set_title(title, loc="left", fontsize=10, color=FAINT)
     return marks
 
 
@@ -140,8 +118,7 @@ def _key(axes: Axes, most: int) -> None:
     """Which area is how many parameters."""
     steps = [step for step in STEPS if SMALLEST <= LARGEST * step / most <= LARGEST]
     handles = [
-        axes.scatter([], [], s=LARGEST * step / most, color=scatter.BLUE, alpha=0.45)
-        for step in steps
+        axes.scatter([], [], s=LARGEST * step / most, color=BLUE, alpha=0.45) for step in steps
     ]
     if handles:
         axes.legend(
@@ -159,8 +136,8 @@ def _times(axes: Axes, data: dict[str, Any]) -> None:
     middle = [1e3 * row["median"] / batch for row in rows]
     far = [1e3 * row["p95"] / batch for row in rows]
     places = range(len(nets))
-    axes.barh(places, middle, color=scatter.BLUE, alpha=0.85, height=0.62, zorder=3)
-    axes.hlines(places, middle, far, color=scatter.INK, lw=1, zorder=4)
+    axes.barh(places, middle, color=BLUE, alpha=0.85, height=0.62, zorder=3)
+    axes.hlines(places, middle, far, color=INK, lw=1, zorder=4)
     edge = max(*middle, *far)
     for place, one, end in zip(places, middle, far, strict=True):
         axes.text(max(one, end) + 0.015 * edge, place, ms(one / 1e3), va="center", fontsize=8)
@@ -168,9 +145,9 @@ def _times(axes: Axes, data: dict[str, Any]) -> None:
     axes.set_yticks(places, [net["name"] for net in nets], fontsize=8.5, parse_math=False)
     axes.invert_yaxis()
     axes.margins(y=0.02)
-    axes.grid(color=LINE, lw=0.7, zorder=0, axis="x")
+    axes.grid(color=LINES, lw=0.7, zorder=0, axis="x")
     axes.set_xlabel("milliseconds per image: median; line: 95th percentile")
-    axes.set_title(_how(data, first), loc="left", fontsize=10, color=scatter.FAINT)
+    axes.set_title(_how(data, first), loc="left", fontsize=10, color=FAINT)
 
 
 def _how(data: dict[str, Any], row: dict[str, Any]) -> str:
@@ -185,7 +162,7 @@ def _label(figure: Figure, axes: Axes, marks: Sequence[Mark]) -> None:
     from matplotlib.patheffects import withStroke
 
     renderer = figure.canvas.get_renderer()  # pyright: ignore[reportAttributeAccessIssue] - Agg's
-    scale = figure.dpi / scatter.POINTS
+    scale = figure.dpi / POINTS
     centres = {mark.name: axes.transData.transform((mark.x, mark.y)) for mark in marks}
     frame = axes.get_window_extent(renderer)
     half = {mark.name: (sqrt(mark.area / pi)) * scale for mark in marks}
@@ -209,4 +186,4 @@ def _label(figure: Figure, axes: Axes, marks: Sequence[Mark]) -> None:
         ))  # fmt: skip
         if line is not None:
             ends = axes.transData.inverted().transform(line)
-            axes.plot(*zip(*ends, strict=True), color=scatter.FAINT, lw=0.5, zorder=2)
+            axes.plot(*zip(*ends, strict=True), color=FAINT, lw=0.5, zorder=2)

@@ -63,9 +63,9 @@ def _tolerance(parity: dict[str, Any]) -> str:
 
 def _integers(data: dict[str, Any]) -> str:
     told = data["quantize"]
-    lost = f"{100 * told['top1_lost']:+.2f} points of top-1 lost"
+    change = f"top-1 {-100 * told['top1_lost'] + 0:+.2f} points"
     sizes = f"{_size(told['bytes_before'])} before"
-    return f"{lost} · {sizes} · scaled on {told['calibrated_on']} training images"
+    return f"{change} · {sizes} · scaled on {told['calibrated_on']} training images"
 
 
 def _error(value: float) -> str:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnnctl.report import picture
 from cnnctl.report.format import count, percent
-from cnnctl.report.scatter import BLUE, FAINT, INK, NO_DATE, STYLE
+from cnnctl.report.picture import BLUE, EDGE, FAINT, INK, LINES
 from cnnctl.report.sheet import Tile, grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LINES, EDGE, ORANGE = "#e4e0d7", "#c9c4b9", "#c0703a"
+ORANGE = "#c0703a"
 COUNTED = 20  # classes up to which the cells have their counts
 NAMED = 60  # classes up to which they are named
 LETTERS = 24  # of a class beside a picture
@@ -47,7 +46,7 @@ def reliability(calibration: dict[str, Any], title: str, file: Path) -> None:
     upper.set(ylabel="share that is right", ylim=(-0.02, 1.02))
     upper.set_title(title, loc="left", fontsize=10, color=FAINT, parse_math=False)
     _bars(lower, bins)
-    _save(made, file)
+    picture.save(lambda: made, file)
 
 
 def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], file: Path) -> None:
@@ -77,7 +76,7 @@ def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], file: Pat
                 shade = "white" if shares[row, column] > 0.5 else INK  # noqa: PLR2004 - a dark cell
                 text = f"{value:.0f}"
                 axes.text(column, row, text, color=shade, fontsize=7.5, ha="center", va="center")
-    _save(made, file)
+    picture.save(lambda: made, file)
 
 
 def mistakes(rows: Sequence[dict[str, Any]], file: Path) -> None:
@@ -123,23 +122,10 @@ def _figure(width: float, height: float) -> Figure:
 
 def _styled(axes: Axes) -> Axes:
     axes.grid(color=LINES, lw=0.7, zorder=0)
-    axes.tick_params(which="both", color=EDGE, labelcolor=INK)
-    axes.spines[:].set_color(EDGE)
-    axes.spines[["top", "right"]].set_visible(False)
-    return axes
+    return picture.framed(axes)
 
 
 def _shades() -> Any:
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("shades", ["#ffffff", "#cfdcee", BLUE, "#1d3a66"])
-
-
-def _save(figure: Figure, file: Path) -> None:
-    from matplotlib import rc_context
-
-    made = io.BytesIO()
-    with rc_context(STYLE), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a script that the font does not have
-        figure.savefig(made, format="png", metadata=NO_DATE["png"])
-    file.write_bytes(made.getvalue())

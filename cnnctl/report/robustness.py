@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import os
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from cnnctl.errors import UsageError
+from cnnctl.report import picture
 from cnnctl.report.format import count, percent
-from cnnctl.report.scatter import BLUE, ENDINGS, FAINT, INK, NO_DATE, STYLE
+from cnnctl.report.picture import BLUE, FAINT, INK, LINES
 from cnnctl.report.table import columns
 
 if TYPE_CHECKING:
@@ -45,26 +43,9 @@ def robustness(console: Console, data: dict[str, Any]) -> None:
 def plot(data: dict[str, Any], path: Path) -> str:
     """Draw accuracy against strength and give the path.
 
-    The file is written whole or not at all, as PNG or SVG by its ending; the same figures give
-    the same bytes. Raises UsageError for another ending or a place that cannot be written to.
+    Raises what `picture.save` raises.
     """
-    from matplotlib import rc_context
-
-    ending = path.suffix.lower()
-    if ending not in ENDINGS:
-        raise UsageError(f"a picture ends in .png or .svg, got '{path}'")
-    form, file = ending.removeprefix("."), io.BytesIO()
-    with rc_context(STYLE):
-        figure(data).savefig(file, format=form, metadata=NO_DATE[form])
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(file.getvalue())
-        beside.replace(path)
-    except OSError as wrong:
-        beside.unlink(missing_ok=True)
-        told = f"cannot write {path}: {wrong.strerror}"
-        raise UsageError(told, "a folder that can be written to") from wrong
-    return str(path)
+    return picture.save(lambda: figure(data), path)
 
 
 def figure(data: dict[str, Any]) -> Figure:
@@ -102,10 +83,8 @@ def _panel(axes: Axes, kind: str, one: dict[str, Any]) -> None:
     axes.set_title(kind, loc="left", fontsize=10, color=INK)
     axes.set_xlabel(one["unit"], fontsize=9)
     axes.set_xlim(0, strengths[-1])
-    axes.grid(color="#e4e0d7", lw=0.7, zorder=0)
-    axes.tick_params(which="both", color="#c9c4b9", labelcolor=INK, labelsize=8)
-    axes.spines[:].set_color("#c9c4b9")
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color=LINES, lw=0.7, zorder=0)
+    picture.framed(axes).tick_params(labelsize=8)
 
 
 def _interval(point: dict[str, Any]) -> str:

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from math import dist
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnctl.errors import UsageError
+from cnnctl.report import picture
 from cnnctl.report.labels import Layout, Point, around
+from cnnctl.report.picture import BLUE, FAINT, LINES, POINTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ENDINGS = (".png", ".svg")
 FEW = 24  # places: with more, the picture is larger
 SMALL, LARGE = (8.4, 5.6), (16.0, 11.0)  # inches
-INK, FAINT, BLUE = "#23211d", "#8f8a80", "#3f6fb5"
-STYLE: dict[Any, Any] = {"svg.hashsalt": "cnnctl", "font.family": "sans-serif", "text.color": INK}
-NO_DATE: dict[str, dict[str, Any]] = {"png": {"Software": None}, "svg": {"Date": None}}
 Place = tuple[int, int]  # multiply-adds, parameters
-POINTS = 72  # of an inch
 MARK = 4  # points: half of a mark, and some air
 CROWD = 14  # marks within so many times that distance are a crowd
 
@@ -31,33 +26,15 @@ CROWD = 14  # marks within so many times that distance are a crowd
 def save(nets: Sequence[dict[str, Any]], path: Path) -> str:
     """Draw multiply-adds against parameters, both on logarithmic axes, and give the path.
 
-    The file is written whole or not at all, as PNG or SVG by its ending. Raises UsageError for
-    another ending, a net that has no place on such axes, a place that cannot be written to.
+    Raises UsageError for a net that has no place on such axes, and what `picture.save` raises.
     """
-    check(path)
+    picture.check(path)
     for net in nets:
         for key, word in (("params", "parameters"), ("macs", "multiply-adds")):
             if not net["totals"][key]:
                 told = f"{net['name']} has no {word}: it has no place in the picture"
                 raise UsageError(told, f"leave out {net['name']}, or --plot")
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(_drawn(nets, path.suffix.lower().removeprefix(".")))
-        beside.replace(path)
-    except OSError as wrong:
-        beside.unlink(missing_ok=True)
-        told = f"cannot write {path}: {wrong.strerror}"
-        raise UsageError(told, "give a file in a folder that can be written to") from wrong
-    return str(path)
-
-
-def check(path: Path) -> None:
-    """Raise UsageError unless the ending is that of a picture."""
-    if path.suffix.lower() not in ENDINGS:
-        raise UsageError(
-            f"--plot takes a file that ends in .png or .svg, got '{path}'",
-            f"--plot {path.with_suffix('.png') if path.name else 'nets.png'}",
-        )
+    return picture.save(lambda: figure(nets), path)
 
 
 def places(nets: Iterable[dict[str, Any]]) -> dict[Place, list[str]]:
@@ -66,16 +43,6 @@ def places(nets: Iterable[dict[str, Any]]) -> dict[Place, list[str]]:
     for net in nets:
         found.setdefault((net["totals"]["macs"], net["totals"]["params"]), []).append(net["name"])
     return found
-
-
-def _drawn(nets: Sequence[dict[str, Any]], form: str) -> bytes:
-    """The picture as a file; the same nets give the same bytes."""
-    from matplotlib import rc_context
-
-    file = io.BytesIO()
-    with rc_context(STYLE):
-        figure(nets).savefig(file, format=form, metadata=NO_DATE[form])
-    return file.getvalue()
 
 
 def figure(nets: Sequence[dict[str, Any]]) -> Figure:
@@ -111,11 +78,8 @@ def _axes(figure: Figure, nets: Sequence[dict[str, Any]]) -> Axes:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: prefixed(value)))
         axis.set_minor_formatter(NullFormatter())
-    axes.grid(color="#e4e0d7", lw=0.7, zorder=0)
-    axes.tick_params(which="both", color="#c9c4b9", labelcolor=INK)
-    axes.spines[:].set_color("#c9c4b9")
-    axes.spines[["top", "right"]].set_visible(False)
-    return axes
+    axes.grid(color=LINES, lw=0.7, zorder=0)
+    return picture.framed(axes)
 
 
 def prefixed(value: float) -> str:

@@ -64,7 +64,9 @@ def session(file: Path | bytes, device: Device, threads: int | None = None) -> A
         raise CheckpointError(text, "pip install 'cnnctl[onnx]'") from wrong
     name = "CUDAExecutionProvider" if device.accelerator == "gpu" else "CPUExecutionProvider"
     if name not in onnxruntime.get_available_providers():
-        raise UsageError("this onnxruntime has no GPU", "pip install onnxruntime-gpu")
+        raise UsageError(
+            "this onnxruntime has no GPU", "hardware=cpu, or pip install onnxruntime-gpu"
+        )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or torch.get_num_threads()
     options.log_severity_level = 3  # errors; what it warns of is its own affair

@@ -83,7 +83,7 @@ def test_commands_are_never_cut_so_that_they_can_be_copied() -> None:
         ),
         (
             {**EXPORTED, "quantize": INT8},
-            "int8      +0.78 points of top-1 lost · 0.45 MB before · scaled on 128 training images",
+            "int8      top-1 -0.78 points · 0.45 MB before · scaled on 128 training images",
         ),
     ],
 )

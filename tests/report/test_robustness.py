@@ -123,7 +123,7 @@ def test_no_text_is_cut_off_or_covers_another() -> None:
 
 
 def test_another_ending_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"a picture ends in \.png or \.svg, got 'x\.gif'"):
+    with pytest.raises(UsageError, match=r"takes a file that ends in \.png or \.svg, got 'x\.gif'"):
         robustness.plot(swept("blur"), Path("x.gif"))
 
 
