@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import torch
@@ -64,6 +65,24 @@ def settle(hardware: schema.Hardware) -> Device:
         matmul=hardware.matmul,
         name=torch.cuda.get_device_name(0) if accelerator == "gpu" else threads,
     )  # fmt: skip
+
+
+def switch(device: Device) -> None:
+    """Set what torch keeps for the whole process: precision of products, choice of kernels.
+
+    Nothing is put back: each run sets all of them, so none sees those of the run before. On a
+    CPU torch's kernels give the same bits each time, and the switch would only have it fill all
+    new memory.
+    """
+    torch.set_float32_matmul_precision(device.matmul)
+    gpu = device.accelerator == "gpu"
+    steady = gpu and device.deterministic
+    if steady:  # cuBLAS reads it when it starts
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # use_deterministic_algorithms does the same, but imports torch._inductor, for a second
+    torch.set_deterministic_debug_mode("warn" if steady else "default")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue] - nothing here reads it
+    torch.backends.cudnn.benchmark = gpu and not steady
 
 
 def _refused(

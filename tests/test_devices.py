@@ -1,15 +1,30 @@
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from learners import CPU
 
 from cnnctl import runs
 from cnnctl.config import paths, schema
 from cnnctl.config.read import read
-from cnnctl.devices import Device, settle
+from cnnctl.devices import Device, settle, switch
 from cnnctl.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def switches(monkeypatch):
+    """What torch keeps for the process is put back after each test."""
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    before = torch.get_float32_matmul_precision(), torch.get_deterministic_debug_mode()
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    yield
+    os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
+    torch.set_float32_matmul_precision(before[0])
+    torch.set_deterministic_debug_mode(before[1])
 
 
 @pytest.fixture
@@ -158,3 +173,39 @@ def test_what_does_not_go_with_the_machine_is_refused(machine, gpus, name, chang
     assert line.startswith(told)
     machine(4)
     assert settle(hardware(name, **changes | {"devices": 2})).world == 2
+
+
+@pytest.mark.parametrize("matmul", ["highest", "high", "medium"])
+def test_the_precision_of_products_is_set_for_each_run(matmul) -> None:
+    torch.set_float32_matmul_precision("medium")
+    switch(replace(CPU, accelerator="gpu", matmul=matmul))
+    assert torch.get_float32_matmul_precision() == matmul
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "deterministic", "debug", "benchmark", "workspace"),
+    [
+        ("gpu", True, 1, False, ":4096:8"),
+        ("gpu", False, 0, True, None),
+        ("cpu", True, 0, False, None),
+        ("cpu", False, 0, False, None),
+        ("mps", True, 0, False, None),
+    ],
+)
+def test_kernels_are_chosen_on_a_gpu_only(
+    accelerator, deterministic, debug, benchmark, workspace
+) -> None:
+    torch.set_deterministic_debug_mode("default" if debug else "error")
+    torch.backends.cudnn.benchmark = not benchmark
+    switch(replace(CPU, accelerator=accelerator, deterministic=deterministic))
+    assert torch.get_deterministic_debug_mode() == debug
+    assert torch.backends.cudnn.benchmark is benchmark
+    assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") == workspace
+
+
+def test_new_memory_is_not_filled_and_a_workspace_that_is_given_stays(monkeypatch) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    switch(replace(CPU, accelerator="gpu"))
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
+    assert torch.utils.deterministic.fill_uninitialized_memory is False

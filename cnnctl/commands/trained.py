@@ -39,7 +39,7 @@ __all__ = [
     "scorer",
 ]
 
-FIXED = ("channels", "size", "mean", "std")  # of data: what an exported file has settled
+FIXED = ("channels", "size", "mean", "std")  # of data: what belongs to the net, not to a set
 SAFETENSORS = ".safetensors"
 
 
@@ -140,9 +140,11 @@ def net(one: Trained, names: Sequence[str]) -> Net:
 
 def scorer(one: Trained, names: Sequence[str], where: Device) -> Scorer:
     """What can be asked about images."""
+    from cnnctl import devices
     from cnnctl.scoring import exported
     from cnnctl.scoring.scorer import Eager
 
+    devices.switch(where)
     if one.manifest is not None and one.manifest.format != "safetensors":
         return exported.load(one.file, one.manifest, one.train, where)
     return Eager(net(one, names), one.train, names, where)
@@ -153,12 +155,24 @@ def _settled(  # noqa: PLR0913 - what is known of it
     saved: Checkpoint | None = None, found: Manifest | None = None,
 ) -> Trained:  # fmt: skip
     base, problems = replay.replay(_on_one_device(config), ask.of_run)
+    base = _as_the_net_knows_them(base, config, ask)
     train, spec = settle(base, ask.of_run, [*problems, *ask.unknown, *ask.doubled])
     if saved is None and found is None:  # a run: a typo was told before torch is imported
         from cnnctl import weights
 
         saved = weights.read(file)
     return Trained(target, folder, file, base, train, spec, saved, found)
+
+
+def _as_the_net_knows_them(
+    base: dict[str, Any], saved: dict[str, Any], ask: Asked
+) -> dict[str, Any]:
+    """With images as large and normalised as the net has learned them, whichever set is chosen."""
+    typed, data = {key_of(text) for text in ask.of_run}, base.get("data")
+    if not isinstance(data, dict):
+        return base
+    own = {name: saved["data"][name] for name in FIXED if f"data.{name}" not in typed}
+    return {**base, "data": {**data, **own}}
 
 
 def _export(target: str, file: Path, ask: Asked) -> Trained:
@@ -170,7 +184,9 @@ def _export(target: str, file: Path, ask: Asked) -> Trained:
         raise CheckpointError(text, "cnnctl audit and cnnctl bench take any ONNX file")
     one = _settled(target, None, file, found.config, ask, found=found)
     wrong = [
-        Problem(f"data.{name} cannot be changed: {target} has its own", key=f"data.{name}")
+        Problem(
+            f"data.{name} cannot be changed: {target} has its own", "leave it out", f"data.{name}"
+        )
         for name in FIXED
         if getattr(one.train.data, name) != getattr(found, name)
     ]

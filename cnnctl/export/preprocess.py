@@ -6,6 +6,9 @@ stretched where the image shrinks, in whole multiples of 2^-bits, and each of th
 rounded to bytes. So the pixels are those that training has seen, to the bit; where images shrink
 more than fourfold, weights have more bits than a sum in float32, and one pixel in hundreds may be
 a level off.
+
+Whatever is counted is counted from a buffer: torch.jit.trace writes the device on which torch.arange
+makes numbers into the file, which then runs on no other.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ class Preprocess(nn.Module):
     to the bit.
     """
 
+    one: Tensor
     place: Tensor
     powers: Tensor
     scale: Tensor
@@ -38,6 +42,7 @@ class Preprocess(nn.Module):
         self.size = size
         deviation = torch.tensor(std) * WHITE
         shift = -torch.tensor(mean) * WHITE / deviation
+        self.register_buffer("one", torch.ones(1, dtype=torch.int64))
         self.register_buffer("place", 2 * torch.arange(size) + 1)
         self.register_buffer("powers", 2 ** torch.arange(1, MOST_BITS + 1))
         self.register_buffer("scale", (1 / deviation).view(1, -1, 1, 1))
@@ -64,22 +69,25 @@ class Preprocess(nn.Module):
         first = half + (gap - 2 * half) * (half - 2 * (half // 2))  # round(gap / 2), as Python does
         reach = 2 * _larger(length, resized)
         middles = (self.place + 2 * first) * length
-        pixels = (2 * torch.arange(length) + 1) * resized
+        pixels = self._odd(length) * resized
         near = (reach - (middles[:, None] - pixels[None]).abs()).clamp(min=0)
         total = near.sum(1, keepdim=True)
-        largest = _largest(length, resized, reach)
+        largest = _largest(self._odd(resized) * length, length, resized, reach)
         bits = ((largest * self.powers + 0.5).floor() < WEIGHT).sum()
         one = 2**bits
         return ((2 * near * one + total) // (2 * total)).float() / one.float()
 
+    def _odd(self, count: int) -> Tensor:
+        """The first `count` odd numbers, where the buffers are."""
+        return 2 * self.one.expand(count).cumsum(0) - 1
 
-def _largest(length: int, resized: int, reach: int) -> Tensor:
+
+def _largest(middles: Tensor, length: int, resized: int, reach: int) -> Tensor:
     """The largest weight of all resized pixels, those that the crop leaves out included.
 
     It says how many bits weights have. A row's weights are two arithmetic series, left of the
     middle and right of it, so that their sum needs no matrix.
     """
-    middles = (2 * torch.arange(resized) + 1) * length
     start = _up_to(middles - reach, length, resized)
     split = _up_to(middles, length, resized)
     stop = _up_to(middles + reach, length, resized)

@@ -172,15 +172,17 @@ def _noise(console: Console, told: dict[str, Any], text: str) -> None:
 
 def _change(told: dict[str, Any]) -> str:
     """top-1 +1.20 % (−0.40 to +2.80 %)."""
-    own, low, high = (f"{100 * value:+.2f}" for value in (told["difference"], *told["interval"]))
-    return "top-1 " + f"{own} % ({low} to {high} %)".replace("-", "−")
+    own, *ends = (
+        f"{100 * value:+.2f}" for value in (told["difference"], *(told["interval"] or ()))
+    )
+    return "top-1 " + f"{own} %{' ({} to {} %)'.format(*ends) if ends else ''}".replace("-", "−")
 
 
 def _fall(told: dict[str, Any], sign: int = 1) -> str:
     """A gain in loss as what the loss changes by; with sign -1, a change as it is."""
-    ends = sorted(-sign * end for end in told["interval"])
-    own, low, high = (f"{value:+.3g}" for value in (-sign * told["difference"], *ends))
-    return f"{own} ({low} to {high})".replace("-", "−")
+    ends = sorted(-sign * end for end in told["interval"] or ())
+    own, *ends = (f"{value:+.3g}" for value in (-sign * told["difference"], *ends))
+    return f"{own}{' ({} to {})'.format(*ends) if ends else ''}".replace("-", "−")
 
 
 def _p(value: float) -> str:

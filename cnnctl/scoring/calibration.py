@@ -78,13 +78,13 @@ def temperature(logits: Tensor, labels: Tensor) -> tuple[float | None, str | Non
         return float(means.mean() - own), float(spread.mean())
 
     low, high = 1 / FLATTEST, 1 / SHARPEST
-    if slopes(high)[0] <= 0:
-        return None, "no image of val is wrong: the lower the temperature, the lower the loss"
     if slopes(low)[0] >= 0:
         return (
             None,
             "the net does not beat guessing on val: the higher the temperature, the lower the loss",
         )
+    if slopes(high)[0] <= 0:
+        return None, "no image of val is wrong: the lower the temperature, the lower the loss"
     beta = 1.0
     for _ in range(STEPS):
         slope, bend = slopes(beta)

@@ -104,7 +104,8 @@ def needed(ahead: int, behind: int, images: int) -> int | None:
     apart, gap = (ahead + behind) / images, abs(ahead - behind) / images
     if gap == 0:
         return None
-    return math.ceil((Z * math.sqrt(apart) + POWER * math.sqrt(apart - gap**2)) ** 2 / gap**2)
+    found = math.ceil((Z * math.sqrt(apart) + POWER * math.sqrt(apart - gap**2)) ** 2 / gap**2)
+    return max(found, images + 1)  # so many were not enough
 
 
 def _loss(first: Predictions, second: Predictions, seed: int) -> dict[str, Any] | None:

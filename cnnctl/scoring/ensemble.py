@@ -22,8 +22,10 @@ def together(members: Sequence[Scores]) -> Scores:
     Its logits are logarithms of probabilities; `seconds` is the sum of the members'.
     """
     first = members[0]
-    probabilities = torch.stack([one.logits.double().softmax(1) for one in members]).mean(0)
-    logits = probabilities.clamp(min=TINY).log()
+    total = torch.zeros(first.logits.shape, dtype=torch.float64)
+    for one in members:
+        total += one.logits.double().softmax(1)
+    logits = (total / len(members)).clamp(min=TINY).log()
     loss = float(cross_entropy(logits, first.labels))
     seconds = sum(one.seconds for one in members)
     return Scores(first.classes, first.names, first.labels, logits.float(), loss, seconds)

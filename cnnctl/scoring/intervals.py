@@ -10,6 +10,7 @@ import numpy as np
 Z = 1.959963984540054  # of the normal distribution, 2.5 % lie above it
 TAILS = (2.5, 97.5)  # percent
 RESAMPLES = 1000
+ROUNDING = 1e-12  # relative: what sums in another order differ by
 
 Interval = list[float]  # low, high
 Statistic = Callable[[np.ndarray], np.ndarray]  # weights float64 (N,) of the images -> figures (K,)
@@ -36,23 +37,28 @@ def bootstrap(
     images: int,
     seed: int,
     limits: tuple[float, float] = (-math.inf, math.inf),
-) -> list[Interval]:
+) -> list[Interval | None]:
     """Of each figure that `statistic` makes of the images, within `limits`.
 
     The images are drawn again with replacement, a thousand times; `statistic` gets how often each
     was drawn. The percentiles of what it gives (Efron, Tibshirani 1993, An Introduction to the
-    Bootstrap, chapter 13) are moved by the bias (chapter 10): drawing again adds noise, and a sum
-    of absolute gaps such as the calibration error is then larger on average than on the images
-    themselves.
+    Bootstrap, chapter 13) are moved by twice the bias (chapter 10): drawing images adds noise, and
+    a sum of absolute gaps such as the calibration error is larger for it, once in the figure itself
+    and once more in what is drawn. A figure close to a limit, such as the calibration error of a
+    net that is calibrated to perfection, is held less often than 95 times in a hundred.
+
+    None for a figure that drawing again does not change: of one image, or where all are right.
     """
     generator = np.random.default_rng(seed)
     figures = statistic(np.ones(images))
     drawn = np.stack([statistic(weights) for weights in _drawn(generator, images)])
-    ends = np.percentile(drawn, TAILS, axis=0) - (drawn.mean(0) - figures)
-    return np.clip(ends, *limits).T.tolist()
+    ends = np.percentile(drawn, TAILS, axis=0) - 2 * (drawn.mean(0) - figures)
+    known = np.ptp(drawn, axis=0) > ROUNDING * np.abs(figures)
+    held = np.clip(ends, *limits).T.tolist()
+    return [one if moves else None for one, moves in zip(held, known.tolist(), strict=True)]
 
 
-def mean(values: np.ndarray, seed: int) -> Interval:
+def mean(values: np.ndarray, seed: int) -> Interval | None:
     """Of the mean of values (N,), one for each image."""
     total = len(values)
     return bootstrap(lambda weights: np.array([weights @ values / total]), total, seed)[0]

@@ -17,9 +17,11 @@ from cnnctl.data.source import Encoded, Images, Mapped
 from cnnctl.errors import DataError
 
 Looks = list[Tensor]  # of one image: uint8 (C, H, W), of any sizes
+# a tensor from another process is an open file each: a few hundred would be too many
+Sent = list[np.ndarray]
 
 
-class Looking(Dataset[Looks | DataError]):
+class Looking(Dataset[Sent | DataError]):
     """What `look` makes of each image, uint8 (C, H, W) of any size.
 
     The error of an image that cannot be read is given, not raised: what a loader process raises
@@ -33,9 +35,9 @@ class Looking(Dataset[Looks | DataError]):
     def __len__(self) -> int:
         return len(self.images.labels)
 
-    def __getitem__(self, index: int) -> Looks | DataError:
+    def __getitem__(self, index: int) -> Sent | DataError:
         try:
-            return self.look(self.images[index])
+            return [one.numpy() for one in self.look(self.images[index])]
         except DataError as wrong:
             return wrong
 
@@ -76,13 +78,13 @@ def _workers(train: Train) -> int:
     return feed.processes(wanted)
 
 
-def _sound(looks: Looks | DataError) -> Looks:
+def _sound(looks: Sent | DataError) -> Looks:
     if isinstance(looks, DataError):
         raise looks
-    return looks
+    return [torch.from_numpy(one) for one in looks]
 
 
-def _as_they_are(looks: list[Looks | DataError]) -> list[Looks | DataError]:
+def _as_they_are(looks: list[Sent | DataError]) -> list[Sent | DataError]:
     return looks
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from cnnctl.data.pictures import shown
 from cnnctl.errors import CnnctlError, UsageError
 from cnnctl.scoring.scores import Scores
 from cnnctl.tasks.tally import TOP
@@ -50,15 +51,24 @@ def of(scores: Scores) -> Predictions:
     if broken:
         text = f"the net gives no numbers for {broken} of {len(scores)} images"
         raise CnnctlError(text, "its weights are broken, or hardware.precision is too low")
-    hits = scores.logits.topk(min(TOP, len(scores.classes))).indices
-    hits, predicted = hits == scores.labels[:, None], hits[:, 0]
+    predicted = scores.logits.argmax(1)
     two = scores.probabilities.topk(min(2, len(scores.classes))).values
     return Predictions(
-        scores, predicted, hits[:, 0],
-        hits.any(1) if len(scores.classes) > TOP else None,
+        scores, predicted, predicted == scores.labels,
+        _place(scores) < TOP if len(scores.classes) > TOP else None,
         two[:, 0], two[:, 0] - two[:, 1] if two.shape[1] > 1 else two[:, 0],
         _losses(scores),
     )  # fmt: skip
+
+
+def _place(scores: Scores) -> Tensor:
+    """How many classes are named before the right one, int64 (N,): of equals the first comes first.
+
+    So does argmax, but not topk; in few bits equal logits are usual.
+    """
+    own = scores.logits.gather(1, scores.labels[:, None])
+    before = torch.arange(len(scores.classes)) < scores.labels[:, None]
+    return ((scores.logits > own) | ((scores.logits == own) & before)).sum(1)
 
 
 def mistakes(found: Predictions, most: int) -> list[int]:
@@ -89,7 +99,7 @@ def write(found: Predictions, file: Path) -> None:
     """Keep them as .csv or .parquet, one row per image."""
     if file.suffix == ".parquet":
         pa, parquet = _parquet()
-        columns = zip(*rows(found), strict=True)
+        columns = zip(*([_text(one) for one in row] for row in rows(found)), strict=True)
         types = [pa.string()] * 3 + [pa.float32()] * 2
         arrays = [pa.array(one, kind) for one, kind in zip(columns, types, strict=True)]
         parquet.write_table(pa.table(arrays, names=list(COLUMNS)), file)
@@ -99,6 +109,11 @@ def write(found: Predictions, file: Path) -> None:
         writer.writerow(COLUMNS)
         for *words, probability, margin in rows(found):
             writer.writerow([*words, f"{probability:.{DIGITS}g}", f"{margin:.{DIGITS}g}"])
+
+
+def _text(value: str | float) -> str | float:
+    """Parquet has no names of files that are no UTF-8."""
+    return shown(value) if isinstance(value, str) else value
 
 
 def _losses(scores: Scores) -> Tensor | None:

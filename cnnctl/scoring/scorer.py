@@ -46,6 +46,8 @@ class Eager:
         self.net = net.eval().to(self.device)
         if not self.mixed:
             self.net.to(self.type)
+        if train.trainer.channels_last and self.device.type != "cpu":  # as training has it
+            self.net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's annotation lacks it
         self.prepare = Prepare(train, len(classes))
         self.classes = tuple(classes)
 

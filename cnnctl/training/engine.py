@@ -7,13 +7,13 @@ from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.strategies import FSDPStrategy
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
 
+from cnnctl import devices
 from cnnctl.devices import Device
 from cnnctl.training.store import VerifiedIO
 
@@ -55,11 +55,11 @@ class Sharded(FSDPStrategy):
 def build(device: Device, **options: Any) -> pl.Trainer:
     """A Trainer without its own bar, summary, checkpoints and sanity check.
 
-    Also sets torch's switches, see `switch`.
+    Also sets torch's switches, see `devices.switch`.
     """
     if device.accelerator == "cpu":
         os.environ.pop(ASKS, None)
-    switch(device)
+    devices.switch(device)
     trainer = pl.Trainer(
         accelerator=device.accelerator,
         devices=device.devices if isinstance(device.devices, int) else list(device.devices),
@@ -85,24 +85,6 @@ def build(device: Device, **options: Any) -> pl.Trainer:
         loop: Any = trainer.fit_loop.epoch_loop
         loop._broadcast_sigterm_tensor = lambda: None  # noqa: SLF001 - there is no switch
     return trainer
-
-
-def switch(device: Device) -> None:
-    """Set what torch keeps for the whole process: precision of products, choice of kernels.
-
-    Nothing is put back: each run sets all of them, so none sees those of the run before. On a
-    CPU torch's kernels give the same bits each time, and the switch would only have it fill all
-    new memory.
-    """
-    torch.set_float32_matmul_precision(device.matmul)
-    gpu = device.accelerator == "gpu"
-    steady = gpu and device.deterministic
-    if steady:  # cuBLAS reads it when it starts
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # use_deterministic_algorithms does the same, but imports torch._inductor, for a second
-    torch.set_deterministic_debug_mode("warn" if steady else "default")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue] - nothing here reads it
-    torch.backends.cudnn.benchmark = gpu and not steady
 
 
 def _strategy(device: Device) -> str | FSDPStrategy:

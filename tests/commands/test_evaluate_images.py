@@ -122,3 +122,19 @@ def test_a_mirrored_look_is_part_of_the_result(cnnctl, lenet: Path) -> None:
     assert (plain["way"]["flip"], mirrored["way"]["flip"]) == (False, True)
     assert plain["metrics"]["loss"] != mirrored["metrics"]["loss"]
     assert plain["calibration"]["temperature"] != mirrored["calibration"]["temperature"]
+
+
+def test_another_set_is_shown_as_the_net_has_learned_to_see(cnnctl, photos) -> None:
+    """The files of a data set say how large and how bright its own images are."""
+    root = photos({"train": {"cat": 20, "dog": 20}, "test": {"cat": 9, "dog": 9}})
+    own = ["data.mean=[0.1,0.2,0.3]", "data.std=[0.5,0.4,0.3]", "data.size=24"]
+    words = ["model=keras_cnn", "data=folder", f"data.root={root}", *own, "hardware=cpu"]
+    words += ["trainer.max_epochs=3", "progress=none", "--json"]
+    run = cnnctl("train", *words).document["result"]
+    told = {name: run["test"][name] for name in ("top1", "loss")}
+    outcome = cnnctl("evaluate", "latest", "data=folder", f"data.root={root}", "--json")
+    again = outcome.document["result"]["metrics"]
+    assert {name: again[name] for name in told} == pytest.approx(told, abs=1e-6)
+    words = ["data=folder", f"data.root={root}", "data.mean=[0.9,0.9,0.9]", "--json"]
+    other = cnnctl("evaluate", "latest", *words).document["result"]["metrics"]
+    assert other["loss"] != pytest.approx(told["loss"], rel=1e-3)

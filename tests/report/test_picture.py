@@ -20,7 +20,8 @@ def drawn(title: str = "one") -> Figure:
 
 def test_the_ending_says_the_format() -> None:
     assert picture.save(drawn, Path("one.png")) == "one.png"
-    assert Image.open("one.png").size == (200, 100)
+    with Image.open("one.png") as made:
+        assert made.size == (200, 100)
     picture.save(drawn, Path("one.SVG"))
     assert Path("one.SVG").read_text().lstrip().startswith("<?xml")
     assert sorted(path.name for path in Path.cwd().glob("one*")) == ["one.SVG", "one.png"]

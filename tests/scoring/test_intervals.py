@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cnnctl.scoring import intervals
+from cnnctl.scoring import calibration, intervals
 from cnnctl.scoring.intervals import bootstrap, mean, wilson
 
 
@@ -99,8 +99,36 @@ def test_limits_and_bias() -> None:
         return np.array([abs(weights @ values) / 40])
 
     plain = abs(values.mean())
-    ((low, high),) = bootstrap(gap, 40, 0)
-    assert low < plain < high
-    ((low, high),) = bootstrap(gap, 40, 0, (0.0, plain))
-    assert (low, high) == (0.0, plain) or low > 0
-    assert high == plain
+    drawn = [gap(weights)[0] for weights in intervals._drawn(np.random.default_rng(0), 40)]
+    bias = np.mean(drawn) - plain
+    assert bias > 0.01
+    (ends,) = bootstrap(gap, 40, 0)
+    assert ends == pytest.approx(np.percentile(drawn, (2.5, 97.5)) - 2 * bias)
+    (ends,) = bootstrap(gap, 40, 0, (0.0, plain))
+    assert ends == [0.0, plain]
+
+
+def test_a_figure_that_never_changes_has_no_interval() -> None:
+    assert mean(np.full(30, 0.1), 0) is None
+    assert mean(np.array([0.3]), 0) is None
+    same, moves = bootstrap(lambda weights: np.array([weights.sum(), weights[0]]), 9, 0)
+    assert same is None
+    assert moves == pytest.approx([0, 3], abs=0.5)
+
+
+@pytest.mark.parametrize(("images", "least"), [(359, 0.7), (2000, 0.85)])
+def test_the_calibration_error_is_held_about_as_often_as_it_says(images: int, least: float) -> None:
+    """Of a net that is right 2 % more often than it says; moved once, it is held half the time."""
+    held, rounds = 0, 40
+    for seed in range(rounds):
+        generator = np.random.default_rng(seed)
+        said = generator.uniform(0.3, 0.9, images)
+        gaps = said - (generator.random(images) < said + 0.02)
+        bins = np.minimum((said * 15).astype(int), 14)
+
+        def error(weights: np.ndarray, bins=bins, gaps=gaps) -> np.ndarray:
+            return np.array([calibration.error(bins, gaps, weights)])
+
+        ((low, high),) = bootstrap(error, images, seed, (0.0, 1.0))
+        held += low <= 0.02 <= high
+    assert held >= least * rounds

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -156,3 +158,16 @@ def test_a_process_that_decodes_leaves_ctrl_c_to_the_command() -> None:
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_what_processes_send_takes_no_open_files() -> None:
+    """Tensors would take one each, which a few batches of ten crops would use up."""
+    images = encoded(mixed(40))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    few = len(list(Path("/proc/self/fd").iterdir())) + 60
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, limits[1]))
+    try:
+        read = looking.read(images, colour("data.workers=2"), lambda image: [image] * 20, 10)
+        assert sum(len(looks) for _, several in read for looks in several) == 800
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)

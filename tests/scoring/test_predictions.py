@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,17 @@ def test_the_best_five_matter_with_more_than_five_classes(classes: int) -> None:
     five = (scores.logits.topk(5).indices == scores.labels[:, None]).any(1)
     assert found.among_top5 is not None
     assert torch.equal(found.among_top5, five)
+
+
+def test_of_equal_logits_the_first_class_is_named_first() -> None:
+    """In few bits they are usual; topk takes any of them."""
+    logits = torch.zeros(7, 7)
+    logits[:, 3] = torch.tensor([0.0, 1, 1, 1, 1, 1, 1])
+    found = predictions.of(scored(logits, torch.tensor([0, 0, 3, 4, 5, 6, 2])))
+    assert found.predicted.tolist() == [0, 3, 3, 3, 3, 3, 3]
+    assert found.right.tolist() == [True, False, True, False, False, False, False]
+    assert found.among_top5 is not None
+    assert found.among_top5.tolist() == [True, True, True, True, False, False, True]
 
 
 def test_a_net_with_one_class_is_ahead_of_nothing() -> None:
@@ -105,6 +117,15 @@ def test_parquet_holds_the_same(tmp_path) -> None:
     assert table.column("label").to_pylist() == labels
     said = [f"class {label}" for label in found.predicted.tolist()]
     assert table.column("prediction").to_pylist() == said
+
+
+def test_a_name_that_is_no_text_does_not_cost_the_evaluation(tmp_path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    scores = replace(scored(LOGITS, LABELS), names=(name, "b", "c", "d"))
+    for kind in ("csv", "parquet"):
+        predictions.write(predictions.of(scores), tmp_path / f"all.{kind}")
+    assert parquet.read_table(tmp_path / "all.parquet")["file"][0].as_py() == "caf\\xe9.png"
+    assert b"caf\xe9.png" in (tmp_path / "all.csv").read_bytes()
 
 
 def test_parquet_without_pyarrow_is_refused_before_anything_is_measured(monkeypatch) -> None:

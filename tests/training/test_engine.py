@@ -126,42 +126,6 @@ def test_the_precision_is_that_of_the_device(precision) -> None:
     assert build(precision=precision).precision == precision
 
 
-@pytest.mark.parametrize("matmul", ["highest", "high", "medium"])
-def test_the_precision_of_products_is_set_for_each_run(matmul) -> None:
-    torch.set_float32_matmul_precision("medium")
-    engine.switch(device(accelerator="gpu", matmul=matmul))
-    assert torch.get_float32_matmul_precision() == matmul
-
-
-@pytest.mark.parametrize(
-    ("accelerator", "deterministic", "debug", "benchmark", "workspace"),
-    [
-        ("gpu", True, 1, False, ":4096:8"),
-        ("gpu", False, 0, True, None),
-        ("cpu", True, 0, False, None),
-        ("cpu", False, 0, False, None),
-        ("mps", True, 0, False, None),
-    ],
-)
-def test_kernels_are_chosen_on_a_gpu_only(
-    accelerator, deterministic, debug, benchmark, workspace
-) -> None:
-    torch.set_deterministic_debug_mode("default" if debug else "error")
-    torch.backends.cudnn.benchmark = not benchmark
-    engine.switch(device(accelerator=accelerator, deterministic=deterministic))
-    assert torch.get_deterministic_debug_mode() == debug
-    assert torch.backends.cudnn.benchmark is benchmark
-    assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") == workspace
-
-
-def test_new_memory_is_not_filled_and_a_workspace_that_is_given_stays(monkeypatch) -> None:
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
-    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
-    engine.switch(device(accelerator="gpu"))
-    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
-    assert torch.utils.deterministic.fill_uninitialized_memory is False
-
-
 def test_a_cpu_asks_no_driver(monkeypatch) -> None:
     monkeypatch.setenv(engine.ASKS, "1")
     build()
