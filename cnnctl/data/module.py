@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,7 +12,7 @@ from cnnctl.config.schema import Train
 from cnnctl.data import balance
 from cnnctl.data.order import Batches, Order, Ticket
 from cnnctl.data.prepare import Batch, Prepare
-from cnnctl.data.reading import Pixels, Reader, View, Whole, Window
+from cnnctl.data.reading import Pixels, Reader, View, Whole, Window, as_they_are, deaf
 from cnnctl.data.source import Source
 
 Loader = DataLoader[list[Pixels]]
@@ -138,10 +137,10 @@ class DataModule(pl.LightningDataModule):
         return loader(
             Reader(self.source.splits[split], view, self.seed),
             batch_sampler=batches,
-            collate_fn=_as_they_are,
+            collate_fn=as_they_are,
             generator=torch.Generator(),  # or it would draw from the numbers that dropout gets
             num_workers=workers,
-            worker_init_fn=_deaf if workers else None,
+            worker_init_fn=deaf if workers else None,
             persistent_workers=stay and workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
@@ -152,14 +151,3 @@ class Unsized(DataLoader[list[Pixels]]):
 
     def __len__(self) -> int:
         raise TypeError("the number of lists is settled while they are made")
-
-
-def _deaf(_: int) -> None:
-    """Ctrl-C reaches loader processes too, but the run needs them until its step is over."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-def _as_they_are(batches: list[Pixels]) -> list[Pixels]:
-    """They are batches already; a lambda could not be sent to a loader process."""
-    return batches

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Protocol
+import signal
+from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from cnnctl.data.draws import Draws
 from cnnctl.data.order import Ticket
 from cnnctl.data.source import Images, Stored
 
+T = TypeVar("T")
 TRIES = 10  # of torchvision's RandomResizedCrop, before it takes the centre
 RATIOS = (3 / 4, 4 / 3)
 
@@ -115,3 +117,14 @@ class Reader(Dataset[list[Pixels]]):
             for sample, row in zip(samples.tolist(), rows, strict=True)
         ]
         return Pixels(torch.stack(found), labels, ticket)
+
+
+def deaf(_: int) -> None:
+    """What a loader process starts with: Ctrl-C reaches it too, but it is needed to the end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def as_they_are(batches: T) -> T:
+    """For a loader: they are batches already; a lambda could not be sent to another process."""
+    return batches

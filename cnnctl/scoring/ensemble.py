@@ -11,9 +11,8 @@ from torch.nn.functional import cross_entropy
 from cnnctl.scoring import intervals
 from cnnctl.scoring.compare import compare
 from cnnctl.scoring.predictions import Predictions
+from cnnctl.scoring.scorer import TINY
 from cnnctl.scoring.scores import Scores
-
-TINY = torch.finfo(torch.float32).tiny  # a probability of 0 has no logarithm
 
 
 def together(members: Sequence[Scores]) -> Scores:

@@ -20,10 +20,10 @@ from cnnctl.devices import Device
 from cnnctl.errors import CheckpointError, UsageError
 from cnnctl.manifest import PREPROCESS, SOFTMAX, Manifest
 from cnnctl.scoring import vetted
+from cnnctl.scoring.scorer import TINY
 
 Run = Callable[[Tensor], Tensor]  # what the file computes, from what it takes
 ONLY_DATA = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch.load then refuses all code, whoever calls it
-TINY = torch.finfo(torch.float32).tiny  # a probability of 0 has no logarithm
 
 
 class Exported:
@@ -96,9 +96,11 @@ def _program(file: Path, device: Device) -> Run:
 
 def _script(file: Path, device: Device) -> Run:
     with _data_only(file), warnings.catch_warnings():
-        vetted.script(file)
         warnings.filterwarnings("ignore", r"`torch\.jit\.load` is deprecated")  # asked for by name
-        made = torch.jit.load(str(file), map_location="cpu")
+        made = torch.jit.load(vetted.script(file), map_location="cpu")
+    if device.first.type != "cpu" and BOUND in made.inlined_graph.str():
+        text = f"{file} computes on the CPU alone: it was traced so"
+        raise UsageError(text, "hardware=cpu, or format=onnx")
     return _on(made, device)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from cnnctl import devices
 from cnnctl.config.schema import Train
 from cnnctl.data import feed
+from cnnctl.data.reading import as_they_are, deaf
 from cnnctl.data.source import Encoded, Images, Mapped
 from cnnctl.errors import DataError
 
@@ -51,8 +51,8 @@ def read(
     """
     workers = _workers(train) if isinstance(images, Encoded) else 0
     loader = DataLoader(
-        Looking(images, look), batch_size=some, collate_fn=_as_they_are, num_workers=workers,
-        generator=torch.Generator(), worker_init_fn=_deaf if workers else None,
+        Looking(images, look), batch_size=some, collate_fn=as_they_are, num_workers=workers,
+        generator=torch.Generator(), worker_init_fn=deaf if workers else None,
     )  # fmt: skip
     first = 0
     for given in loader:
@@ -82,12 +82,3 @@ def _sound(looks: Sent | DataError) -> Looks:
     if isinstance(looks, DataError):
         raise looks
     return [torch.from_numpy(one) for one in looks]
-
-
-def _as_they_are(looks: list[Sent | DataError]) -> list[Sent | DataError]:
-    return looks
-
-
-def _deaf(_: int) -> None:
-    """Ctrl-C reaches loader processes too; the command ends them itself."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -14,6 +14,7 @@ from cnnctl.data.prepare import Prepare
 from cnnctl.devices import Device
 from cnnctl.nets.net import Net
 
+TINY = torch.finfo(torch.float32).tiny  # a probability of 0 has no logarithm
 TYPES = {"bf16": torch.bfloat16, "16": torch.float16, "64": torch.float64}  # of a precision
 
 

@@ -2,8 +2,9 @@
 
 `torch.export.load` unpickles tensors that say they are pickled, loads libraries that lie in the
 archive, gives sizes to sympy and conditions to Python to evaluate, and calls whatever function a
-node names. So only what cnnctl writes goes in, and in an archive of our own: tensors as bytes, and
-a graph of torch's operators on tensors. What else there is, is refused.
+node names. TorchScript has no Python in it, but operators that write files. So only what cnnctl
+writes goes in, and in an archive of our own: tensors as bytes, and a graph or code of torch's
+operators on tensors. What else there is, is refused.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,29 @@ SIZES = frozenset(
 SYMBOL = re.compile(r"[su]\d+")
 MARKS = frozenset("0123456789 +-*/=,()'")
 OTHER = ("as_custom_obj", "as_opaque", "__enum__")  # objects that torch makes by their class's name
-SCRIPT = re.compile(r"\bops\.(?!aten\b|prim\b)\w+|\b(from_file|save|load|__import__)\b")
+LARGEST = 2**26  # bytes of code; it alone is compressed
+CODE = re.compile(r"code/__torch__[\w./]*\.py")
+SCRIPT = re.compile(  # the parts of TorchScript, below the archive's own folder
+    rf"{CODE.pattern}|(data|constants)\.pkl|(data|constants)/\d+"
+    r"|byteorder|version|\.data/\w+|\.format_version|\.storage_alignment"
+)
+ASIDE = re.compile(  # what torch can do without
+    rf"extra/{ENTRY}|traced_inputs\.pkl|traced_inputs/\d+|code/__torch__[\w./]*\.debug_pkl"
+)
+CALLED = re.compile(r"((?:\b(?:def|class)\s+)?[\w.)\]}\"']*)\s*\(")
+FORM = re.compile(  # what stands before a bracket, besides operators
+    r"|\(*(and|elif|if|in|not|or|return|while)|def\s+forward\d*|class\s+\w+|[\w.)]+\.forward\d*"
+    r"|annotate|bool|float|getattr|int|torch\.device|ops\.prim\.NumToTensor"
+)
+TORCH = re.compile(r"(?:torch|ops\.aten)\.(\w+)")
+PRIVATE = ("_convolution", "_convolution_mode")  # of those that users do not call; all checked
+TEXTS = frozenset(  # words that operators take as text, and texts that TorchScript computes with
+    {
+        "a", "approximate", "b", "equation", "indexing", "interpolation", "key", "mode", "norm",
+        "ord", "pad_mode", "padding", "padding_side", "reduce", "rounding_mode", "s", "self",
+        "separator", "side", "string",
+    }
+)  # fmt: skip
 
 
 def _no_example() -> bytes:
@@ -60,36 +84,100 @@ class Unsafe(Exception):  # noqa: N818 - it says what the file is
 
 def program(file: Path) -> io.BytesIO:
     """The archive of an ExportedProgram without conditions and examples. Raises Unsafe."""
+
+    def kept(part: str, held: bytes) -> bytes | None:
+        if part == f"extra/{ENTRY}":
+            return None
+        if part == EXAMPLE:
+            return NO_EXAMPLE
+        if not PLAIN.fullmatch(part):
+            raise Unsafe(f"it holds {part}, which is not of a program on tensors")
+        return json.dumps(_checked(json.loads(held))).encode() if part.endswith(".json") else held
+
+    return _rewritten(file, kept)
+
+
+def script(file: Path) -> io.BytesIO:
+    """The archive of TorchScript, its code and tensors alone. Raises Unsafe."""
+
+    def kept(part: str, held: bytes) -> bytes | None:
+        if ASIDE.fullmatch(part):
+            return None
+        if not SCRIPT.fullmatch(part):
+            raise Unsafe(f"it holds {part}, which is not of TorchScript on tensors")
+        if CODE.fullmatch(part):
+            _require_calls(held)
+        return held
+
+    return _rewritten(file, kept)
+
+
+def _rewritten(file: Path, kept: Callable[[str, bytes], bytes | None]) -> io.BytesIO:
+    """The archive with what `kept` makes of each part, None: nothing.
+
+    It is read once. Torch gets the new one: its own reader ignores capitals, and takes the file
+    that may have been changed meanwhile.
+    """
     clean = io.BytesIO()
-    with zipfile.ZipFile(file) as given, zipfile.ZipFile(clean, "w") as kept:
-        for name in _names(given):
-            folder, _, part = name.partition("/")
-            if part == f"extra/{ENTRY}":
-                continue
-            if part != EXAMPLE and not PLAIN.fullmatch(part):
-                raise Unsafe(f"it holds {part}, which is not of a program on tensors")
-            held = NO_EXAMPLE if part == EXAMPLE else given.read(name)
-            if part.endswith(".json"):
-                held = json.dumps(_checked(json.loads(held))).encode()
-            kept.writestr(f"{folder}/{part}", held)
+    with (
+        file.open("rb") as opened,
+        zipfile.ZipFile(opened) as given,
+        zipfile.ZipFile(clean, "w") as new,
+    ):
+        for entry in _entries_of(given, file.stat().st_size):
+            folder, _, part = entry.filename.partition("/")
+            with given.open(entry) as one:  # so many bytes, whatever it would unpack to
+                held = kept(part, one.read(entry.file_size))
+            if held is not None:
+                new.writestr(f"{folder}/{part}", held)
     clean.seek(0)
     return clean
 
 
-def script(file: Path) -> None:
-    """Look at the code of TorchScript, which has no Python in it. Raises Unsafe."""
-    with zipfile.ZipFile(file) as archive:
-        for name in _names(archive):
-            found = SCRIPT.search(archive.read(name).decode()) if name.endswith(".py") else None
-            if found:
-                raise Unsafe(f"its code calls {found.group()}")
-
-
-def _names(archive: zipfile.ZipFile) -> list[str]:
-    names = archive.namelist()
-    if len({name.casefold() for name in names}) < len(names):
+def _entries_of(archive: zipfile.ZipFile, size: int) -> list[zipfile.ZipInfo]:
+    """The entries of an archive of `size` bytes, none of which is larger than it may be."""
+    entries = archive.infolist()
+    if len({entry.filename.casefold() for entry in entries}) < len(entries):
         raise Unsafe("it holds two files of one name")
-    return names
+    plain = [entry for entry in entries if entry.compress_type == zipfile.ZIP_STORED]
+    packed = [entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED]
+    for entry in packed:
+        if "/code/" not in entry.filename:
+            raise Unsafe(f"it holds {entry.filename} compressed, which torch does not do")
+    large = sum(entry.file_size for entry in packed)
+    if sum(entry.file_size for entry in plain) > size or large > LARGEST:
+        raise Unsafe("what it holds is larger than the file")
+    return entries
+
+
+def _require_calls(code: bytes) -> None:
+    """Raise Unsafe if code calls anything but itself and torch's operators on tensors.
+
+    Judged by what stands before each bracket, so that no parser has to agree with torch's.
+    Functions have no other names than `forward`: torch would run `__setstate__` as it loads.
+    """
+    text = code.decode("ascii")
+    if "#" in text or "\\" in text:
+        raise Unsafe("its code has comments, or lines that go on")
+    for called in CALLED.findall(text):
+        found = TORCH.fullmatch(called)
+        if not (_computes(found[1]) if found else FORM.fullmatch(called)):
+            raise Unsafe(f"its code calls {called}")
+
+
+@cache
+def _computes(name: str) -> bool:
+    """Whether all that an operator does is to give a result of tensors, numbers and known words."""
+    if name.startswith("_") and name not in PRIVATE:
+        return False
+    schemas = torch._C._jit_get_schemas_for_operator(f"aten::{name}")  # noqa: SLF001 - there is no other list
+    texts = {
+        argument.name
+        for schema in schemas
+        for argument in schema.arguments
+        if "str" in str(argument.type) or "Storage" in str(argument.type)
+    }
+    return bool(schemas) and texts <= TEXTS and all(schema.returns for schema in schemas)
 
 
 def _checked(document: Any) -> Any:

@@ -15,11 +15,10 @@ from cnnctl.config.verbs import Crops, Evaluate
 from cnnctl.data.reading import View, Whole
 from cnnctl.scoring.dense import Dense
 from cnnctl.scoring.looking import Looks
-from cnnctl.scoring.scorer import Scorer
+from cnnctl.scoring.scorer import TINY, Scorer
 
 TEN = 10
 BEFORE, AFTER = 256, 224  # of the short side and the crop of AlexNet's paper
-TINY = torch.finfo(torch.float32).tiny  # a probability of 0 has no logarithm
 
 
 @dataclass(frozen=True)

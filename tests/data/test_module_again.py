@@ -14,7 +14,7 @@ from images import colour, configured, encoded, mixed, source
 from torch import Tensor
 
 from cnnctl import data
-from cnnctl.data import module as modules
+from cnnctl.data import reading
 from cnnctl.data.module import DataModule
 from cnnctl.data.order import Ticket
 from cnnctl.data.prepare import Batch
@@ -149,7 +149,7 @@ def handlers() -> Iterator[None]:
 
 @pytest.mark.usefixtures("handlers")
 def test_a_loader_process_is_deaf_to_what_ends_a_run() -> None:
-    modules._deaf(0)
+    reading.deaf(0)
     for number in (signal.SIGINT, signal.SIGTERM):
         assert signal.getsignal(number) is signal.SIG_IGN
         os.kill(os.getpid(), number)
@@ -169,7 +169,7 @@ def test_a_signal_to_a_loader_process_costs_no_batch(number) -> None:
 
 def test_a_process_without_loaders_hears_everything() -> None:
     assert photos(0).train_dataloader().worker_init_fn is None
-    assert photos(1).train_dataloader().worker_init_fn is modules._deaf
+    assert photos(1).train_dataloader().worker_init_fn is reading.deaf
 
 
 def test_digits_are_read_again_from_memory() -> None:

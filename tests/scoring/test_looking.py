@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import os
 import resource
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -148,16 +146,6 @@ def test_what_is_done_is_told() -> None:
     train = colour("data.batch_size=40")
     score(scorer(train), given, "val", train, Way("ten"), lambda *one: told.append(one))
     assert told == [("measuring", 4, 9), ("measuring", 8, 9), ("measuring", 9, 9)]
-
-
-def test_a_process_that_decodes_leaves_ctrl_c_to_the_command() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        looking._deaf(0)
-        os.kill(os.getpid(), signal.SIGINT)
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def test_what_processes_send_takes_no_open_files() -> None:
