@@ -90,8 +90,13 @@ class Manifest:
 
 
 def kind(file: Path) -> str | None:
-    """The format that the name of a file says: one of SUFFIXES."""
-    return SUFFIXES.get(file.suffix)
+    """The format that the name of a file says: one of SUFFIXES; of a .pt, also what is in it."""
+    found = SUFFIXES.get(file.suffix.lower())
+    if found is None and file.suffix.lower() == ".pt" and zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            code = any(name.endswith("/constants.pkl") for name in archive.namelist())
+        return "torchscript" if code else None
+    return found
 
 
 def sha256(file: Path) -> str:
@@ -106,27 +111,40 @@ def read(file: Path) -> Manifest | None:
     Raises CheckpointError if the file cannot be read, or is of another version of cnnctl.
     """
     try:
-        text = READERS[SUFFIXES[file.suffix]](file)
+        form = kind(file)
+        assert form is not None
+        _not_empty(file)
+        text = READERS[form](file)
         return None if text is None else _manifest(file, json.loads(text))
     except CheckpointError:
         raise
     except FileNotFoundError as wrong:
         raise CheckpointError(f"no file {file}") from wrong
     except Exception as wrong:  # three libraries, each with errors of its own
-        reason = f"{type(wrong).__name__}: {wrong}".splitlines()[0]
+        reason = (str(wrong) or type(wrong).__name__).splitlines()[0]
         raise CheckpointError(f"{file} cannot be read: {reason}", "export it anew") from wrong
 
 
+def _not_empty(file: Path) -> None:
+    """Of nothing, ONNX makes a net without layers."""
+    if not file.stat().st_size:
+        raise CheckpointError(f"{file} is empty", "export it anew")
+
+
 def _manifest(file: Path, found: dict[str, Any]) -> Manifest:
+    if not isinstance(found, dict):
+        raise TypeError("its manifest is no JSON object")
     if found.get("schema") != SCHEMA:
         text = f"{file} has a manifest of schema {found.get('schema')}, this cnnctl reads {SCHEMA}"
         raise CheckpointError(text, "export it anew")
     values: dict[str, Any] = {}
     for name, hint in get_type_hints(Manifest).items():
-        kind = get_origin(hint)
-        if not isinstance(found[name], {tuple: list, dict: dict}.get(kind, hint)):
+        if name not in found:
+            raise ValueError(f"its manifest has no '{name}'")
+        form = get_origin(hint)
+        if not isinstance(found[name], {tuple: list, dict: dict}.get(form, hint)):
             raise TypeError(f"{name} is not of the kind {hint}")
-        values[name] = tuple(found[name]) if kind is tuple else found[name]
+        values[name] = tuple(found[name]) if form is tuple else found[name]
     return Manifest(**values)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,13 @@ def content(file: Path) -> Any:
         return torch.load(file, map_location="cpu", weights_only=True)
     except PermissionError as wrong:
         raise CheckpointError(f"cannot read {file}: {wrong.strerror}") from wrong
+    except pickle.UnpicklingError as wrong:
+        if "nsupported global: GLOBAL" not in str(wrong) and "unsupported GLOBAL" not in str(wrong):
+            raise _damaged(file) from wrong
+        text = f"{file} holds Python objects, which could run code; they are not read"
+        raise CheckpointError(
+            text, "save the tensors alone: torch.save(net.state_dict(), …)"
+        ) from wrong
     except Exception as wrong:  # a damaged pickle can raise anything
         raise _damaged(file) from wrong
 

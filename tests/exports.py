@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 import zoo
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import interpolate
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from cnnctl import devices
 from cnnctl.cli import main
@@ -36,6 +37,41 @@ def net(
     """With random weights, always the same."""
     torch.manual_seed(0)
     return zoo.build(name, shape, classes).eval()
+
+
+def calibrated(made: Net, shape: tuple[int, int, int]) -> Net:
+    """The net with statistics of smooth images in it, as training leaves them.
+
+    They are in its batch norms, or, of a net without any, in its weights and biases. Those of a new
+    net say little: deep nets give numbers of any size, or one answer whatever the image.
+    """
+    norms = [layer for layer in made.modules() if isinstance(layer, _BatchNorm)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all batches
+    layers = [layer for layer in made.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
+    hooks = [layer.register_forward_hook(_levelled) for layer in layers if not norms]
+    made.train(bool(norms))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for count in (4, 5) if norms else (16,):
+            made((pixels(count, *shape) / 255 - 0.5) / 0.25)
+    for hook in hooks:
+        hook.remove()
+    return made.eval()
+
+
+def _levelled(layer: nn.Conv2d | nn.Linear, _: Any, found: Tensor) -> Tensor:
+    """Make mean and deviation of every channel 0 and 1 over these images."""
+    axes = [axis for axis in range(found.dim()) if axis != 1]
+    std = found.std(axes).clamp(min=1e-3)
+    layer.weight.div_(std.view(-1, *[1] * (layer.weight.dim() - 1)))
+    mean = torch.zeros_like(std)
+    if layer.bias is not None:
+        mean = found.mean(axes)
+        layer.bias.copy_((layer.bias - mean) / std)
+    wide = (1, -1, *[1] * (found.dim() - 2))
+    return (found - mean.view(wide)) / std.view(wide)
 
 
 def manifest(name: str = "lenet5", **changes: Any) -> Manifest:

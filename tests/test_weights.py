@@ -116,7 +116,12 @@ class Malice:
 )
 def test_code_in_a_checkpoint_does_not_run(file, tmp_path, save) -> None:
     save(content() | {"more": Malice(tmp_path / "ran")}, file)
-    assert refusal(file) == f"{file} cannot be read: it is truncated, or no checkpoint {USE}"
+    if save is torch.save:
+        text = "holds Python objects, which could run code; they are not read"
+        hint = "(save the tensors alone: torch.save(net.state_dict(), …))"
+    else:
+        text, hint = "cannot be read: it is truncated, or no checkpoint", USE
+    assert refusal(file) == f"{file} {text} {hint}"
     assert not (tmp_path / "ran").exists()
 
 

@@ -3,6 +3,10 @@
 What a graph computes about shapes (Shape, Gather, Concat, … in front of a Reshape) is computed
 with numbers, by onnx's reference evaluator. All else runs through torch, so that an audit sees
 the convolutions and products that it sees in any other net.
+
+Of a file that cnnctl has exported the net alone is read: what stands before it, the resizing of
+images of any size, depends on the image. Nodes that only say how values are written as integers
+(QuantizeLinear, DequantizeLinear) are no layers.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnctl.audit import onnx_ours
 from cnnctl.audit.onnx_net import Branch, Choice, OnnxNet, Step, kind, planned
 from cnnctl.audit.onnx_ops import OPS
 from cnnctl.audit.onnx_store import Store
@@ -24,6 +29,7 @@ IMAGES = 4  # axes of a batch of images
 CHANNELS_FIRST = [0, 3, 1, 2]  # the order that a Transpose makes of images (B, H, W, C)
 DOMAINS = ("", "ai.onnx")
 BRANCHED = ("If", "Loop", "Scan")  # they have graphs of their own
+INTEGERS = ("QuantizeLinear", "DequantizeLinear")
 SCOPES = "pkg.torch.onnx.name_scopes"  # where torch's exporter notes the layer of a node
 
 
@@ -75,18 +81,23 @@ class _Reader:
         self.missing: dict[str, str] = {}  # operators without a rule, and their first node
         name, sizes = self._input()
         outputs = [output.name for output in self.graph.output]
+        self.nodes = list(self.graph.node)
+        if (ours := onnx_ours.told(model)) is not None:
+            sizes[1:] = [ours["channels"], ours["size"], ours["size"]]
+            name, self.nodes = onnx_ours.without_resizing(self.graph, ours) or (name, self.nodes)
         self.batch = sizes[0] or 1
-        self.read = set(outputs).union(*(node.input for node in self.graph.node))
+        self.read = set(outputs).union(*(node.input for node in self.nodes))
         self.net = OnnxNet(name, outputs, sizes[1:])
+        self.net.fixed = ours is not None
 
     def whole(self) -> OnnxNet:
         """The net with all of its nodes."""
         net = self.net
-        first = [node for node in self.graph.node if net.image in node.input]
+        first = [node for node in self.nodes if net.image in node.input]
         if first and all(self._attributes(node).get("perm") == CHANNELS_FIRST for node in first):
             net.channels_last = True
             net.input = (net.input[2], *net.input[:2])
-        net.steps = planned(self._walked(self.graph), net.outputs)
+        net.steps = planned(self._walked(self.nodes), net.outputs)
         if self.missing:
             told = ", ".join(f"{op} (node '{name}')" for op, name in self.missing.items())
             raise NetError(f"{self.file}: operators that an audit does not know: {told}")
@@ -106,8 +117,8 @@ class _Reader:
             raise NetError(f"{self.file} takes {shape or 'any shape'}, not images (B, C, H, W)")
         return names, sizes
 
-    def _walked(self, graph: Any) -> list[Step]:
-        return [step for node in graph.node for step in self._steps(node)]
+    def _walked(self, nodes: Iterable[Any]) -> list[Step]:
+        return [step for node in nodes for step in self._steps(node)]
 
     def _steps(self, node: Any) -> Iterator[Step]:
         """What a node does when the net is called: nothing if it only names a tensor."""
@@ -116,6 +127,10 @@ class _Reader:
             return
         if op == "Identity" and node.input[0] in self.store:
             self.store.alias(node.output[0], node.input[0])
+        elif op in INTEGERS and node.input[0] in self.store:
+            self.store.dequantized(node.output[0], node.input[0])
+        elif op in INTEGERS and node.input[0] not in self.computed:
+            yield Step(title, lambda value: value, node.input[:1], list(node.output))
         elif op == "Shape" or self._folds(node):
             self.computed.update(node.output)
             inputs = self._given(dict.fromkeys(filter(None, node.input)))
@@ -150,7 +165,7 @@ class _Reader:
             outputs = [output.name for output in graph.output]
             self.store.add(graph)
             self.read.update(outputs, *(one.input for one in graph.node))
-            branches.append(Branch(self._walked(graph), outputs))
+            branches.append(Branch(self._walked(graph.node), outputs))
         return Choice(*branches)
 
     def _attributes(self, node: Any) -> dict[str, Any]:

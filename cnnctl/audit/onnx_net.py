@@ -100,7 +100,8 @@ class OnnxNet(nn.Module):
     """Images (B, C, H, W) -> the output of the graph, or a tuple if it has several.
 
     `input` is (C, H, W) of one image; None where the file leaves a size open. `channels_last`
-    says that the graph itself takes images (B, H, W, C).
+    says that the graph itself takes images (B, H, W, C), and `fixed` that the file never gives
+    the net images of another size than `input`.
     """
 
     def __init__(self, image: str, outputs: Sequence[str], sizes: Sequence[int | None]) -> None:
@@ -109,6 +110,7 @@ class OnnxNet(nn.Module):
         self.outputs = outputs
         self.input = tuple(sizes)
         self.channels_last = False
+        self.fixed = False
         self.numbers: dict[str, Any] = {}  # stored in the file: shapes, axes, scales
         self.steps: Steps = []
 

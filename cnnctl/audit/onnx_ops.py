@@ -46,6 +46,16 @@ def _gemm(made: Attributes, left: Tensor, right: Tensor, bias: Tensor | None = N
     return torch.mm(left, right) if bias is None else torch.addmm(bias, left, right)
 
 
+def _matmul(_: Attributes, *factors: Any) -> Tensor:
+    """One of them may be computed from shapes: of it, too, the shape alone counts."""
+    first = next(factor for factor in factors if isinstance(factor, Tensor))
+    left, right = (
+        factor if isinstance(factor, Tensor) else first.new_empty(factor.shape)
+        for factor in factors
+    )
+    return torch.matmul(left, right)
+
+
 def _norm(_: Attributes, image: Tensor, *numbers: Tensor) -> Tensor:
     weight, bias, mean, variance = numbers
     return functional.batch_norm(image, mean, variance, weight, bias)
@@ -201,7 +211,7 @@ OPS: dict[str, Rule] = {
     ),
     "LRN": _one(functional.local_response_norm, "size"), "LayerNormalization": _layer_norm,
     "LeakyRelu": _one(functional.leaky_relu), "LogSoftmax": _soft(torch.log_softmax),
-    "MatMul": lambda _, left, right: torch.matmul(left, right), "MaxPool": window.max_pool,
+    "MatMul": _matmul, "MaxPool": window.max_pool,
     "Mul": _several(operator.mul), "Neg": _one(torch.neg), "PRelu": _prelu, "Pad": window.pad,
     "Pow": _several(operator.pow), "ReduceMax": _reduced(torch.amax),
     "ReduceMean": _reduced(torch.mean), "ReduceSum": _reduced(torch.sum),

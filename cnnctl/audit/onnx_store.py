@@ -16,6 +16,7 @@ from cnnctl.audit.onnx_ops import WEIGHTS
 
 FLOATS = (1, 10, 11, 16)  # TensorProto's numbers for 32, 16 and 64 bits and bfloat16
 SCALED = ("Resize", "Upsample")  # their floats are scales, not weights
+INTEGERS = "_quantized"  # what onnxruntime adds to the name of a weight
 NUMBERS = ("value", "value_float", "value_floats", "value_int", "value_ints")
 
 
@@ -58,6 +59,12 @@ class Store:
     def alias(self, name: str, other: str) -> None:
         """Make a second name for a tensor."""
         self.tensors[name] = self.tensors[other]
+
+    def dequantized(self, name: str, integers: str) -> None:
+        """Make `name` the weight that a tensor of integers stands for, without its values."""
+        tensor = self.onnx.TensorProto(data_type=FLOATS[0], dims=self.tensors[integers].dims)
+        tensor.name = self.tensors[integers].name.removesuffix(INTEGERS)
+        self.tensors[name] = tensor
 
     def names(self, names: Iterable[str]) -> list[str]:
         """What the tensors among some values are called in the file."""

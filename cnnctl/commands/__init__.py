@@ -133,7 +133,8 @@ VERBS = {
         "measure latency, throughput and memory of a net",
         "cnnctl bench RUN|NET|FILE.onnx… [batch=1,8,32] [device=…] [precision=…]",
         "NET is a net of the zoo; any ONNX file will do. Each is run in torch, compiled\n"
-        "by torch and by onnxruntime, in turns.\n\n"
+        "by torch and by onnxruntime, in turns. What fails is listed, the rest is\n"
+        "measured; exit 1 if it was asked for (engines=…, batch=…, all of a NET).\n\n"
         "  cnnctl bench latest\n"
         "  cnnctl bench resnet18 mobilenet_v2 batch=1\n"
         "  cnnctl bench net.onnx batch=1,16 threads=2\n"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,13 @@ from cnnctl.commands.asked import Asked, asked, keys
 from cnnctl.commands.cases import Target
 from cnnctl.config import compose, paths, preflight, rules_bench, schema, verbs
 from cnnctl.config.overrides import key_of, quoted
-from cnnctl.errors import ConfigError, Problem, UsageError
+from cnnctl.errors import EXIT_FAILED, CnnctlError, ConfigError, Problem, UsageError
 from cnnctl.report.result import Result
 
 if TYPE_CHECKING:
     from cnnctl.devices import Device
     from cnnctl.latency.energy import Meter
+    from cnnctl.latency.measure import Found, Missing
 
 TYPED = {
     "hardware.accelerator": "device",
@@ -24,6 +26,12 @@ TYPED = {
     "hardware.precision": "precision",
 }
 OF_RUNS = ("checkpoint", "outputs")
+MADE_UP = ("bench runs a net on made-up images", "input=3x64x64")
+INSTEAD = {  # of sections of a training: what bench has in their place
+    "data": MADE_UP,
+    "augment": MADE_UP,
+    "hardware": ("bench has keys of its own", "device=cpu, precision=32-true, threads=1"),
+}
 
 
 def run(call: Call) -> Result:
@@ -31,18 +39,47 @@ def run(call: Call) -> Result:
     picture = _picture(call)
     of_net = [quoted(text) for text in call.overrides if _section(text) == "model"]
     other = [text for text in call.overrides if _section(text) != "model"]
-    ask = asked(Call(call.verb, (), other, call.flags), verbs.Bench)
+    ask = _asked(Call(call.verb, (), other, call.flags))
     with compose.opened(paths.extra_dirs(call.flags)):
         bench = _keys(ask, call)
         targets = [cases.settle(name, bench, ask, of_net) for name in _targets(call)]
     given = [text for text in [*ask.own, *ask.of_run] if key_of(text) in OF_RUNS]
     if given and not any(target.one for target in targets):
         raise UsageError(f"'{given[0]}' has no effect: no run is among the targets", "leave it out")
-    data = _measured(targets, bench, ask, drawn=picture is not None)
+    named = {key_of(text) for text in ask.own}
+    data = _measured(targets, bench, explicit="batch" in named, drawn=picture is not None)
     if "--zoo" in call.flags:
         zoo.finish(data, targets, picture, plain=not of_net and bench.input is None)
-        return Result("zoo", data)
-    return Result("benched", data)
+    code = EXIT_FAILED if _failed(data["nets"], call.targets, named) else 0
+    return Result("zoo" if "--zoo" in call.flags else "benched", data, code)
+
+
+def _failed(nets: Sequence[dict[str, Any]], targets: Sequence[str], named: Collection[str]) -> bool:
+    """Whether something could not be measured that was asked for by name."""
+    if targets and not all(net["rows"] for net in nets):
+        return True
+    missing = [one for net in nets for one in net["unavailable"]]
+    return any(
+        "engines" in named or ("batch" in named and one["batch"] is not None) for one in missing
+    )
+
+
+def _asked(call: Call) -> Asked:
+    """The command line, sorted; what is told of keys of a training is told of this verb."""
+    found = asked(call, verbs.Bench)
+    texts = {key_of(text): text for text in call.overrides}
+    unknown = [
+        _without(texts[problem.key], problem.key) if problem.key in texts else problem
+        for problem in [*found.unknown, *found.doubled]
+    ]
+    return dataclasses.replace(found, unknown=unknown, of_weights=[], doubled=[])
+
+
+def _without(override: str, name: str) -> Problem:
+    """A key of a training that bench does not have, and what it has instead."""
+    section = name.partition(".")[0]
+    why, hint = INSTEAD.get(section, ("bench trains nothing", "leave it out"))
+    return Problem(f"{override} has no effect: {why}", hint, name)
 
 
 def _keys(ask: Asked, call: Call) -> verbs.Bench:
@@ -83,29 +120,32 @@ def _section(override: str) -> str:
 
 
 def _measured(
-    targets: Sequence[Target], bench: verbs.Bench, ask: Asked, *, drawn: bool
+    targets: Sequence[Target], bench: verbs.Bench, *, explicit: bool, drawn: bool
 ) -> dict[str, Any]:
     """The document. Imports torch; raises UserError before minutes are spent on the first net."""
     import torch
 
     from cnnctl.latency import energy, engines, machine
-    from cnnctl.report.bench import telling
+    from cnnctl.report.telling import telling
 
     device = _device(bench)
-    explicit = any(key_of(text) == "batch" for text in ask.own)
     for target in targets:
         found = cases.check(target, bench, device, strict=explicit)
         if drawn and found is not None and not (found.about["params"] and found.about["macs"]):
             text = f"{target.name} has no parameters or multiply-adds that are known"
             raise UsageError(text, f"leave out {target.name}, or --plot")
-    with machine.prepared(bench.threads), engines.kernels(), telling() as tell:
+    with machine.prepared(device, bench.threads), engines.kernels(), telling() as tell:
         meter, load = energy.meter(device.first), machine.load()
         tell("matrix products")
         best = machine.matmul_flops(device)
-        nets = []
+        nets, missing = [], []
         for one in targets:
-            nets.append(_net(one, bench, device, meter, tell, strict=explicit))
+            net, found = _net(one, bench, device, meter, tell, strict=explicit)
+            nets.append(net)
+            missing += found.missing
             best = max(best, machine.matmul_flops(device))  # others may use the machine, too
+        if not any(net["rows"] for net in nets):
+            raise _nothing(targets, missing)
         for row in (row for net in nets for row in net["rows"]):
             row["share"] = None if row["flops"] is None else row["flops"] / best
         return {
@@ -120,19 +160,26 @@ def _measured(
 def _net(  # noqa: PLR0913 - what, how, on what
     target: Target, bench: verbs.Bench, device: Device, meter: Meter | None,
     tell: Callable[[str], None], *, strict: bool,
-) -> dict[str, Any]:  # fmt: skip
-    """One net; it is let go before the next one is built."""
+) -> tuple[dict[str, Any], Found]:  # fmt: skip
+    """One net, and what was found; it is let go before the next one is built."""
     from cnnctl.latency import measure
 
     tell(target.name)
     subject = cases.subject(target, bench, device)
     batch = cases.batches(subject, bench, strict=strict)
-    wanted = measure.Bench(device, batch, bench.seconds, meter, strict=bench.engines is not None)
+    wanted = measure.Bench(device, batch, bench.seconds, meter)
     found = measure.measure(subject.case, wanted, lambda what: tell(f"{target.name}: {what}"))
-    if not found["rows"]:
-        reasons = "; ".join(f"{one['engine']}: {one['reason']}" for one in found["unavailable"])
-        raise UsageError(f"nothing runs {target.name}: {reasons}")
-    return subject.about | found
+    return subject.about | found.told(), found
+
+
+def _nothing(targets: Sequence[Target], missing: Sequence[Missing]) -> CnnctlError:
+    """Why there is not one figure: what the engine says, or all of them together."""
+    errors = {str(one.error): one.error for one in missing}
+    if len(errors) == 1:
+        return missing[0].error
+    reasons = dict.fromkeys(f"{one.engine}: {one.error}" for one in missing)
+    names = ", ".join(target.name for target in targets)
+    return UsageError(f"nothing runs {names}: {'; '.join(reasons)}")
 
 
 def _device(bench: verbs.Bench) -> Device:

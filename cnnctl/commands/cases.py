@@ -14,7 +14,7 @@ from cnnctl.commands.asked import Asked
 from cnnctl.commands.trained import Trained
 from cnnctl.config import audit, verbs
 from cnnctl.config.near import did_you_mean
-from cnnctl.errors import NetError, RunError, UsageError
+from cnnctl.errors import RunError, UsageError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -168,6 +168,7 @@ def costs(net: nn.Module, shape: tuple[int, ...], *, half: bool = False) -> dict
 def _in_torch(target: Target, bench: verbs.Bench, device: Device) -> Subject:
     import torch
 
+    from cnnctl.export import onnx
     from cnnctl.latency import engines
     from cnnctl.latency.measure import Case
 
@@ -176,7 +177,7 @@ def _in_torch(target: Target, bench: verbs.Bench, device: Device) -> Subject:
     made: dict[str, Callable[[], Engine]] = {
         "eager": lambda: engines.eager(net, device, channels_last=last),
         "compiled": lambda: engines.compiled(net, device, channels_last=last),
-        "onnxruntime": lambda: engines.onnxruntime(_onnx(net, shape, device), device),
+        "onnxruntime": lambda: engines.onnxruntime(onnx.of_net(net, shape, device.first), device),
     }
     there = wanted(bench, made, target.name, "")
     lacks = {}
@@ -211,31 +212,6 @@ def _built(target: Target) -> tuple[nn.Module, tuple[int, int, int], bool]:
         torch.manual_seed(0)
         net = nets.build(spec, num_classes=spec.classes, shape=meta.input)
     return net, meta.input, True
-
-
-def _onnx(net: nn.Module, shape: tuple[int, ...], device: Device) -> bytes:
-    """The net alone as an ONNX file would hold it, for any number of images."""
-    from cnnctl.export.silence import quiet
-
-    try:
-        import onnxscript  # noqa: F401 - torch's exporter needs it and says so in many lines
-    except ImportError as wrong:
-        raise UsageError("onnx is not installed", "pip install 'cnnctl[onnx]'") from wrong
-    import torch
-
-    images = torch.zeros(2, *shape, device=device.first)
-    free = ({0: torch.export.Dim("batch", min=1)},)
-    try:
-        with quiet():
-            made = torch.onnx.export(
-                net.to(device.first).eval(), (images,), dynamo=True, verbose=False,
-                dynamic_shapes=free,
-            )  # fmt: skip
-    except Exception as wrong:  # torch.export has a tree of its own
-        reason = (str(wrong) or type(wrong).__name__).splitlines()[0]
-        raise NetError(f"the net does not go into ONNX: {reason}") from wrong
-    assert made is not None
-    return made.model_proto.SerializeToString()
 
 
 def _trained(target: str, bench: verbs.Bench, ask: Asked) -> Trained:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,10 +75,11 @@ def _sorted(targets: Sequence[str]) -> tuple[str, Sequence[str]]:
     images = file.is_dir() and not (file / runs.CONFIG).is_file()
     if file.suffix.lower() in IMAGES or (images and swapped):
         text = f"the net comes first, but {first} is {'a folder' if images else 'an image'}"
-        raise UsageError(text, f"cnnctl predict {swapped or runs.LATEST} {first}")
+        raise UsageError(text, f"cnnctl predict {shlex.join([swapped or runs.LATEST, first])}")
     if not others:
         raise UsageError(
-            f"predict takes images, got {first} alone", f"cnnctl predict {first} cat.jpg"
+            f"predict takes images, got {first} alone",
+            f"cnnctl predict {shlex.quote(first)} cat.jpg",
         )
     return first, others
 

@@ -163,6 +163,10 @@ def _foreign(typed: schema.Audit, what: Path | str) -> Subject:
     if isinstance(what, Path):
         net = onnx_graph.load(what)
         said = net.input
+        if net.fixed and typed.input and schema.shape(typed.input) != said:
+            size = "x".join(map(str, said))
+            text = f"input={typed.input} has no effect on {what}: its net always sees {size}"
+            raise UsageError(text, "leave it out")
     else:
         net, said = stranger.load(what), ()
     match schema.shape(typed.input) if typed.input else said:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,13 @@ def single(bench: verbs.Bench, given: Collection[str]) -> verbs.Bench:
 def finish(
     data: dict[str, Any], targets: Sequence[Target], picture: Path | None, *, plain: bool
 ) -> None:
-    """Add top-1 where it is known, sort by time, and draw.
+    """Add top-1 where it is known, sort by time (those without one come last), and draw.
 
     `plain`: the nets are those of their papers, on images of their papers' size.
     """
     for net, target in zip(data["nets"], targets, strict=True):
         net.update(known(target, plain=plain))
-    data["nets"].sort(key=lambda net: net["rows"][0]["median"])
+    data["nets"].sort(key=lambda net: net["rows"][0]["median"] if net["rows"] else inf)
     data["plot"] = None
     if picture is not None:
         from cnnctl.report import bench_charts

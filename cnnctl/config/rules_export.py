@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterator
 from cnnctl.config.verbs import Export
 from cnnctl.errors import Problem
 
+WHOLE = ("onnx", "torch_export")  # formats that do everything by themselves unless told otherwise
+
 
 def broken(export: Export, given: Collection[str]) -> Iterator[Problem]:
     """Every rule that the keys break; `given` are those that stand on the command line."""
@@ -15,11 +17,21 @@ def broken(export: Export, given: Collection[str]) -> Iterator[Problem]:
     if export.include is not None and len(set(export.include)) < len(export.include):
         text = f"include names a part twice, got {','.join(export.include)}"
         yield Problem(text, "include=preprocess,softmax", "include")
+    if export.raw_tolerance is not None and not _resizes(export):
+        text = "raw_tolerance has no effect on a file that does not resize"
+        only = export.format == "safetensors"
+        yield Problem(text, "leave it out" if only else "include=preprocess", "raw_tolerance")
     if export.quantize is not None:
         yield from _integers(export)
     elif "drop" in given:
         text = "drop has no effect without quantize: no accuracy is given away"
         yield Problem(text, "quantize=int8", "drop")
+
+
+def _resizes(export: Export) -> bool:
+    if export.include is None:
+        return export.format in WHOLE
+    return "preprocess" in export.include
 
 
 def _weights_alone(export: Export, given: Collection[str]) -> Iterator[Problem]:
@@ -38,9 +50,10 @@ def _integers(export: Export) -> Iterator[Problem]:
     if export.precision == "fp16":
         text = "quantize=int8 and precision=fp16: weights have one number format"
         yield Problem(text, "leave one of them out", "precision")
-    if export.tolerance is not None:
-        text = "tolerance has no effect on int8, which is judged by what top-1 loses"
-        yield Problem(text, "drop=0.02", "tolerance")
+    for name in ("tolerance", "raw_tolerance"):
+        if getattr(export, name) is not None:
+            text = f"{name} has no effect on int8, which is judged by what top-1 loses"
+            yield Problem(text, "drop=0.02", name)
 
 
 def elsewhere(overrides: Collection[str]) -> Iterator[Problem]:

@@ -56,8 +56,10 @@ class Export:
     quantize: Literal["int8"] | None = key("weights and arithmetic in integers; onnx only")
     images: int = key("images of the test split (or val) on which it is proven", min=1)
     tolerance: float | None = key(
-        "largest error of a probability (or of a logit, as a share of the largest); null: usual",
-        above=0,
+        "largest error of a logit, as a share of the largest; null: 1e-4, in fp16 5e-2", above=0
+    )
+    raw_tolerance: float | None = key(
+        "the same for images that the file resizes itself; null: 1e-2, in fp16 6e-2", above=0
     )
     drop: float = key("most of top-1 that int8 may lose, as a fraction", min=0, max=1)
     output: str | None = key("a new folder for the files; null: one under outputs/export")

@@ -7,11 +7,15 @@ from typing import Any
 
 from cnnctl.config.schema import Train
 from cnnctl.export import snippet
-from cnnctl.manifest import Manifest
+from cnnctl.manifest import PREPROCESS, Manifest
 from cnnctl.nets.spec import Spec
 from cnnctl.scoring.intervals import wilson
 
 NAME = "README.md"
+NEAR = (
+    "These lines resize nearly as the net was trained, a few pixels differ; `cnnctl predict` does"
+    " it to the bit, and so does a file with `include=preprocess,softmax`."
+)
 RIGHTS = "What that means for the weights is yours to settle; cnnctl claims no right in them."
 MANY = 20  # classes that are named
 Rows = Sequence[Sequence[str]]
@@ -23,16 +27,18 @@ def text(
 ) -> str:  # fmt: skip
     """Markdown. `facts` are those of manifest.json, `figures` the run's on its test split."""
     data, (language, code) = train.data, snippet.lines(manifest, facts["file"])
+    near = language == "python" and PREPROCESS not in manifest.include
     parts = [
         f"# {spec.name} on {data.name}",
         f"An image classifier of {len(manifest.classes)} classes, exported by cnnctl.",
         _table(("", ""), _about(spec, train, manifest, facts)),
         "## How good it is",
-        _table(("", "images", "top-1", "95 % interval"), _figures(facts, figures)),
+        _table(("", "images", "top-1", "95 % interval"), _figures(facts, figures, train)),
         "## How near it is to the net that was trained",
         _proof(facts),
         "## How to run it",
         f"```{language}\n{code}```",
+        *([NEAR] if near else []),
         "## Classes",
         _classes(manifest.classes),
         "## Licence",
@@ -62,7 +68,7 @@ def _contract(side: dict[str, Any]) -> str:
     return f"`{side['name']}`, {side['type']} ({shape}){about}"
 
 
-def _figures(facts: dict[str, Any], figures: dict[str, Any] | None) -> Rows:
+def _figures(facts: dict[str, Any], figures: dict[str, Any] | None, train: Train) -> Rows:
     parity = facts["parity"]
     shown, n = f"{parity['split']} images of the proof", parity["n"]
     rows = [
@@ -70,7 +76,8 @@ def _figures(facts: dict[str, Any], figures: dict[str, Any] | None) -> Rows:
         (f"this file, {shown}", n, parity["top1_export"]),
     ]
     if figures is not None:
-        rows.insert(0, ("the net, all test images", figures["n"], figures["top1"]))
+        mirrored = " and their mirror images" if train.trainer.test_flip else ""
+        rows.insert(0, (f"the net, all test images{mirrored}", figures["n"], figures["top1"]))
     return [(what, f"{n:,}", _percent(top1), _interval(top1, n)) for what, n, top1 in rows]
 
 

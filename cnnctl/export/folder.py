@@ -6,14 +6,21 @@ import contextlib
 import re
 import secrets
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from cnnctl.errors import RunError
+from cnnctl.errors import RunError, Stopped
 
 VERB = "export"
+NEW = "output=FOLDER with the name of a new folder"
+
+
+class Terminated(BaseException):
+    """SIGTERM has come. Libraries that try one way after another must not catch it."""
 
 
 def named(outputs: str, *words: str) -> Path:
@@ -34,45 +41,80 @@ def require_new(folder: Path) -> None:
         return
     if folder.is_dir() or folder.exists() or folder.is_symlink():
         what = "is not empty" if folder.is_dir() else "is a file"
-        raise RunError(f"{folder} {what}", "output=FOLDER with the name of a new folder")
+        raise RunError(f"{folder} {what}", NEW)
 
 
 @contextlib.contextmanager
 def made(folder: Path) -> Iterator[Path]:
-    """A folder beside `folder` to write in, which takes its place when the block ends.
+    """A folder near `folder` to write in, which takes its place when the block ends.
 
     Whatever else happens, nothing is left, nor the folders above it that were made for it.
-    Raises RunError if nothing can be written there.
+    Raises RunError if nothing can be written there or something has come to lie there meanwhile,
+    and Stopped on SIGTERM, which ends the block as Ctrl-C does.
     """
     above = [path for path in folder.parents if not path.exists()]
-    beside: Path | None = None
+    hidden: Path | None = None
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        beside.chmod(folder.parent.stat().st_mode & 0o777)  # mkdtemp's is for its owner alone
-        yield beside
-        _settle(beside, folder)
+        with _terminated():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            hidden = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+            inside = hidden / folder.name  # open to others as the user has it; mkdtemp's is not
+            inside.mkdir()
+            yield inside
+            _settle(inside, folder)
     except BaseException as wrong:
-        _clear(beside, above)
+        _clear(hidden, above)
+        if isinstance(wrong, Terminated):
+            number = signal.SIGTERM
+            raise Stopped("stopped by SIGTERM; nothing was kept", None, number) from None
         if isinstance(wrong, OSError):
             text = f"cannot write in {folder}: {wrong.strerror or wrong}"
             raise RunError(text, "choose another folder with output=…") from wrong
         raise
+    _clear(hidden, [])
 
 
-def _settle(beside: Path, folder: Path) -> None:
+def _settle(inside: Path, folder: Path) -> None:
     """Rename; into a folder that is there, and empty, file by file, the manifest last."""
+    require_new(folder)
     if not folder.exists():
-        beside.rename(folder)
+        inside.rename(folder)
         return
-    for file in sorted(beside.iterdir(), key=lambda one: one.suffix == ".json"):
-        file.replace(folder / file.name)
-    beside.rmdir()
+    moved: list[Path] = []
+    try:
+        for file in sorted(inside.iterdir(), key=lambda one: one.suffix == ".json"):
+            place = folder / file.name
+            require_new(place)
+            moved.append(place)
+            file.rename(place)
+    except BaseException:
+        for place in moved:
+            place.unlink(missing_ok=True)
+        raise
 
 
-def _clear(beside: Path | None, above: list[Path]) -> None:
-    if beside is not None:
-        shutil.rmtree(beside, ignore_errors=True)
+@contextlib.contextmanager
+def _terminated() -> Iterator[None]:
+    """Inside, SIGTERM raises Terminated, unless it is ignored, or this is not the main thread."""
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM) if main else None
+    if before in (None, signal.SIG_IGN):
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _clear(hidden: Path | None, above: list[Path]) -> None:
+    if hidden is not None:
+        shutil.rmtree(hidden, ignore_errors=True)
     for path in above:  # the innermost comes first
         with contextlib.suppress(OSError):
             path.rmdir()

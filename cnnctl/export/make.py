@@ -12,6 +12,7 @@ from typing import Any
 from torch.nn.functional import cross_entropy
 
 from cnnctl import devices, manifest, nets, pretrained, runs, weights
+from cnnctl.config.rules_export import WHOLE
 from cnnctl.config.schema import Train
 from cnnctl.config.verbs import Export
 from cnnctl.data.source import Source
@@ -20,6 +21,7 @@ from cnnctl.errors import CnnctlError, ExportError
 from cnnctl.export import (
     card,
     folder,
+    integers,
     onnx,
     parity,
     quantize,
@@ -43,7 +45,6 @@ WRITERS: dict[str, Callable[[Program, Manifest, Path], None]] = {
     "onnx": onnx.write, "torch_export": torch_export.write, "torchscript": torchscript.write
 }  # fmt: skip
 PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "safetensors": ("safetensors",)}
-WHOLE = ("onnx", "torch_export")  # formats that do everything by themselves unless told otherwise
 SAME = 1e-5  # two losses are one if they differ by a smaller share
 
 
@@ -189,29 +190,32 @@ def _again(job: Job, file: Path) -> Scorer:
 def _prove(  # noqa: PLR0913 - what is compared, and how
     job: Job, about: Manifest, eager: Scorer, file: Scorer, seen: Shown, tell: Tell
 ) -> dict[str, Any]:
-    usual = parity.USUAL[about.precision], parity.USUAL_RAW[about.precision]
-    allowed = job.export.tolerance or usual[0]
-    any_error = about.quantize is not None  # judged by what top-1 loses
+    export, any_error = job.export, about.quantize is not None
+    usual, usual_raw = parity.USUAL[about.precision], parity.USUAL_RAW[about.precision]
     proof = Proof(
         softmax=SOFTMAX in about.include,
-        tolerance=None if any_error else allowed,
-        raw_tolerance=None if any_error else max(allowed, usual[1]),
+        tolerance=None if any_error else export.tolerance or usual,
+        raw_tolerance=None if any_error else export.raw_tolerance or usual_raw,
     )
     batches = parity.BATCHES if about.dynamic_batch else parity.BATCHES[:1]
-    found = parity.prove(proof, eager, file, seen, batches, tell)
-    whole = PREPROCESS in about.include
-    raw = parity.prove_raw(proof, eager, file, seen, tell) if whole else None
-    return found | {"raw": raw}
+    try:
+        found = parity.prove(proof, eager, file, seen, batches, tell)
+        whole = PREPROCESS in about.include
+        return found | {"raw": parity.prove_raw(proof, eager, file, seen, tell) if whole else None}
+    except CnnctlError:
+        raise
+    except Exception as wrong:  # of layers that torch does not have in half precision, above all
+        reason = (str(wrong).strip() or type(wrong).__name__).splitlines()[0]
+        text = f"{about.model} as {about.format} cannot be run: {reason}"
+        hint = "precision=fp32" if about.precision == "fp16" else "another format; --debug tells"
+        raise ExportError(text, f"nothing was kept; {hint}") from wrong
 
 
 def _lost(job: Job, proven: dict[str, Any], before: int) -> dict[str, Any]:
     """What int8 costs. Raises ExportError if that is more than `drop`."""
-    lost = proven["top1_eager"] - proven["top1_export"]
-    if lost > job.export.drop:
-        text = f"int8 loses {100 * lost:.2f} points of top-1, {100 * job.export.drop:.2f} may go"
-        raise ExportError(text, f"nothing was kept; drop={lost:.2g} would take it")
+    found = integers.lost(proven, job.export.drop)
+    integers.require_resized(proven, job.export.drop)
     taught = min(quantize.IMAGES, job.source.sizes["train"])
     return {
-        "kind": job.export.quantize, "top1_lost": lost, "drop": job.export.drop,
-        "bytes_before": before, "calibrated_on": taught,
+        "kind": job.export.quantize, **found, "bytes_before": before, "calibrated_on": taught
     }  # fmt: skip

@@ -7,8 +7,8 @@ rounded to bytes. So the pixels are those that training has seen, to the bit; wh
 more than fourfold, weights have more bits than a sum in float32, and one pixel in hundreds may be
 a level off.
 
-Whatever is counted is counted from a buffer: torch.jit.trace writes the device on which torch.arange
-makes numbers into the file, which then runs on no other.
+Whatever is counted is counted from a buffer: of torch.arange a trace keeps the device, and the file
+would run on no other.
 """
 
 from __future__ import annotations

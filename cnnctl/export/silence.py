@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 
 DEPRECATED = r"`torch\.jit\.\w+` is deprecated"  # torchscript is asked for by name
+DECIDED = r"Converting a tensor to a Python boolean"  # torch's own, of images without a pixel
 CHATTY = (
     "torch.fx.experimental.symbolic_shapes",  # looks for the user's code, where we have an error
     "torch.onnx",
@@ -22,6 +23,7 @@ def quiet() -> Iterator[None]:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", DEPRECATED)
+        warnings.filterwarnings("ignore", DECIDED, module=r"torch\.nn\.functional")
         try:
             yield
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cnnctl.manifest import PREPROCESS, Manifest
 
 IMAGE = "image.png"
-OPENED = {  # the third and the fourth line: the file, and what it says of the image
+OPENED = {  # the fourth line: the file, and what it says of the image
     "onnx": (
         'file = onnxruntime.InferenceSession("{name}")',
         'found = file.run(None, {{"images": image}})[0][0]',
@@ -24,23 +24,24 @@ def lines(manifest: Manifest, name: str) -> tuple[str, str]:
     if manifest.format == "safetensors":
         return "sh", f"cnnctl predict {name} {IMAGE}\n"
     opened, asked = (line.format(name=name) for line in OPENED[manifest.format])
+    size = manifest.size
     code = [
-        f"import json, numpy, {NEEDS[manifest.format]}, PIL.Image",
+        f"import json, numpy, pathlib, {NEEDS[manifest.format]}; from PIL import Image, ImageOps",
+        f'picture = Image.open("{IMAGE}"); picture.draft(None, ({size}, {size}))',
         _image(manifest),
-        opened,
-        asked,
-        'print(json.load(open("manifest.json"))["classes"][found.argmax()])',
+        f"{opened}; {asked}",
+        'print(json.loads(pathlib.Path("manifest.json").read_text())["classes"][found.argmax()])',
     ]
     return "python", "\n".join(code) + "\n"
 
 
 def _image(manifest: Manifest) -> str:
-    """One image as the file takes it; a file without the resize gets a plain one."""
+    """One image as the file takes it; a file without the resize gets one that is near to it."""
     mode, turned = ("L", "[None, None]") if manifest.channels == 1 else ("RGB", "")
     turned = turned or ".transpose(2, 0, 1)[None]"
-    opened = f'PIL.Image.open("{IMAGE}").convert("{mode}")'
+    upright = f'ImageOps.exif_transpose(picture).convert("{mode}")'
     if PREPROCESS in manifest.include:
-        return f"image = numpy.array({opened}){turned}"
-    mean, std = list(manifest.mean), list(manifest.std)
-    pixels = f"numpy.array({opened}.resize(({manifest.size}, {manifest.size})))"
+        return f"image = numpy.array({upright}){turned}"
+    mean, std, size = list(manifest.mean), list(manifest.std), manifest.size
+    pixels = f"numpy.array(ImageOps.fit({upright}, ({size}, {size}), Image.Resampling.BILINEAR))"
     return f'image = (({pixels} / 255 - {mean}) / {std}).astype("float32"){turned}'

@@ -18,10 +18,13 @@ MILLI, MICRO = 1e-3, 1e-6
 
 @dataclass(frozen=True)
 class Meter:
-    """`joules` used so far by the whole GPU or all CPU packages, whoever uses them."""
+    """`joules` used so far by the whole GPU or all CPU packages, whoever uses them.
+
+    None where the counter could not be read this time.
+    """
 
     source: str
-    joules: Callable[[], float]
+    joules: Callable[[], float | None]
 
 
 def meter(device: torch.device) -> Meter | None:
@@ -42,7 +45,14 @@ def _packages(folder: Path) -> Meter | None:
         return None
     if not counters:
         return None
-    return Meter("RAPL", lambda: sum(counter.joules() for counter in counters))
+
+    def joules() -> float | None:
+        try:
+            return sum(counter.joules() for counter in counters)
+        except (OSError, ValueError):
+            return None
+
+    return Meter("RAPL", joules)
 
 
 class Counter:
@@ -81,8 +91,7 @@ def _gpu(number: int) -> Meter | None:
     if ask(handle, ctypes.byref(used)):
         return None
 
-    def joules() -> float:
-        ask(handle, ctypes.byref(used))
-        return used.value * MILLI
+    def joules() -> float | None:
+        return None if ask(handle, ctypes.byref(used)) else used.value * MILLI
 
     return Meter("NVML", joules)

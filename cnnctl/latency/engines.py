@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from cnnctl.devices import Device
 from cnnctl.errors import NetError, UsageError
 from cnnctl.latency.machine import synchronise
 from cnnctl.scoring import exported
-from cnnctl.scoring.scorer import TYPES
+from cnnctl.scoring.scorer import Placed
 
 Pass = Callable[[], Tensor]  # one forward pass, over when it gives the output
 Engine = Callable[[Tensor], Pass]  # of the images that it is to be made on, on the CPU
@@ -25,12 +27,18 @@ Engine = Callable[[Tensor], Pass]  # of the images that it is to be made on, on 
 CACHE = "TORCHINDUCTOR_CACHE_DIR"
 CHATTY = "torch.utils.cpp_extension"  # warns of a CUDA toolkit without a GPU
 NO_COMPILER = "InvalidCxxCompiler"
+FATAL = 4  # onnxruntime's severity above that of errors, which are raised as well
+FULL = "Failed to allocate memory"  # onnxruntime's words
+# what its message has in front of the reason: code, operator, place in its source and condition
+FRONT = re.compile(
+    r"^(?:\[ONNXRuntimeError\] : \d+ : \w+ : )?(?:.*Status Message: )?(?:/.* was false\. )?"
+)
 
 
 def eager(net: nn.Module, device: Device, *, channels_last: bool) -> Engine:
     """`net` as evaluate runs it: in evaluation mode, on the device, in its precision."""
-    place = placed(net, device, channels_last=channels_last)
-    return lambda images: _forward(net, _laid(images, place, channels_last), device)
+    placed = Placed(net, device, channels_last=channels_last)
+    return lambda images: _forward(placed, _laid(images, placed, channels_last))
 
 
 def compiled(net: nn.Module, device: Device, *, channels_last: bool) -> Engine:
@@ -38,22 +46,18 @@ def compiled(net: nn.Module, device: Device, *, channels_last: bool) -> Engine:
 
     The first pass raises NetError where that fails. Use it inside `kernels`.
     """
-    place = placed(net, device, channels_last=channels_last)
+    placed = Placed(net, device, channels_last=channels_last)
 
     def engine(images: Tensor) -> Pass:
         torch._dynamo.reset()  # noqa: SLF001 - it would give up after a few batch sizes
-        made: Any = torch.compile(net, dynamic=False)
-        run = _forward(made, _laid(images, place, channels_last), device)
-
-        def checked() -> Tensor:
-            try:
-                return run()
-            except torch.OutOfMemoryError:
+        run = _forward(placed, _laid(images, placed, channels_last))
+        try:
+            placed.run = torch.compile(net, dynamic=False)
+            run()
+        except Exception as wrong:  # of torch.compile, which has a tree of its own
+            if no_room(wrong):
                 raise
-            except Exception as wrong:  # of torch.compile, which has a tree of its own
-                raise _uncompiled(wrong) from wrong
-
-        checked()
+            raise _uncompiled(wrong) from wrong
         return run
 
     return engine
@@ -69,9 +73,14 @@ def onnxruntime(file: Path | bytes, device: Device) -> Engine:
     session = exported.session(file, device)
     name, target = session.get_inputs()[0].name, session.get_outputs()[0].name
 
+    options = silent()
+    free = any(not isinstance(side, int) for side in session.get_inputs()[0].shape[1:])
+
     def on_cpu(images: Tensor) -> Pass:
         given = {name: images.contiguous().numpy()}
-        return lambda: torch.from_numpy(session.run([target], given)[0])
+        return _told(
+            lambda: torch.from_numpy(session.run([target], given, options)[0]), "onnxruntime", free
+        )
 
     def on_gpu(images: Tensor) -> Pass:
         binding, there = session.io_binding(), images.contiguous().to(device.first)
@@ -81,7 +90,7 @@ def onnxruntime(file: Path | bytes, device: Device) -> Engine:
         binding.bind_output(target, "cuda", number)
 
         def run() -> Tensor:
-            session.run_with_iobinding(binding)
+            session.run_with_iobinding(binding, options)
             synchronise(there.device)
             return there
 
@@ -89,9 +98,43 @@ def onnxruntime(file: Path | bytes, device: Device) -> Engine:
             run()
             return torch.from_numpy(binding.copy_outputs_to_cpu()[0])
 
-        return _Copied(run, first)
+        return _told(_Copied(run, first), "onnxruntime", free)
 
     return on_cpu if device.accelerator == "cpu" else on_gpu
+
+
+def silent() -> Any:
+    """Options of a run of onnxruntime that fails without a line of its own on stderr."""
+    options: Any = import_module("onnxruntime").RunOptions()
+    options.log_severity_level = FATAL
+    return options
+
+
+def no_room(wrong: Exception) -> bool:
+    """Whether memory was too small, in the words of torch, of onnxruntime or of Python."""
+    from cnnctl.tasks.gradient import is_oom  # imports Lightning, for a second
+
+    return FULL in str(wrong) or is_oom(wrong)
+
+
+def _told(run: Pass, what: str, free: bool = False) -> Pass:  # noqa: FBT001, FBT002 - of three functions here
+    """A pass that fails with MemoryError, or with a NetError in one line.
+
+    `free`: the images could have another size.
+    """
+
+    def told() -> Tensor:
+        try:
+            return run()
+        except Exception as wrong:  # both libraries have trees of their own
+            text = " ".join((str(wrong) or type(wrong).__name__).split())
+            if no_room(wrong):
+                raise MemoryError(text) from wrong
+            reason = FRONT.sub("", text)
+            hint = "another size: input=3x224x224" if free else None
+            raise NetError(f"{what} does not take these images: {reason}", hint) from wrong
+
+    return told
 
 
 class _Copied:
@@ -121,18 +164,9 @@ def program(file: Path, form: str, device: Device) -> Engine:
             synchronise(device.first)
             return output
 
-        return once
+        return _told(once, str(file))
 
     return engine
-
-
-def placed(net: nn.Module, device: Device, *, channels_last: bool) -> torch.device:
-    """Where the net is now, ready to be asked."""
-    word, _, kind = device.precision.partition("-")
-    net.eval().to(device.first, torch.float32 if kind == "mixed" else TYPES.get(word))
-    if channels_last and device.accelerator != "cpu":  # as it is trained
-        net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch's annotation lacks it
-    return device.first
 
 
 @contextlib.contextmanager
@@ -160,24 +194,16 @@ def _uncompiled(wrong: Exception) -> NetError:
     return NetError(f"torch.compile fails: {reason}")
 
 
-def _laid(images: Tensor, place: torch.device, channels_last: bool) -> Tensor:  # noqa: FBT001 - of two functions here
+def _laid(images: Tensor, placed: Placed, channels_last: bool) -> Tensor:  # noqa: FBT001 - of two functions here
+    """On the device, in the layout and the number format in which the net takes them."""
     form = torch.channels_last if channels_last else torch.contiguous_format
-    return images.to(place, memory_format=form)
+    return placed.given(images.to(placed.device, memory_format=form))
 
 
-def _forward(net: Callable[[Tensor], Tensor], images: Tensor, device: Device) -> Pass:
-    word, _, kind = device.precision.partition("-")
-    wanted = TYPES.get(word, torch.float32)
-    given = images if kind == "mixed" else images.to(wanted)
-
-    @torch.inference_mode()
+def _forward(placed: Placed, images: Tensor) -> Pass:
     def run() -> Tensor:
-        around = contextlib.nullcontext()
-        if kind == "mixed":
-            around = torch.autocast(device.first.type, wanted)
-        with around:
-            output = net(given)
-        synchronise(device.first)
+        output = placed(images)
+        synchronise(placed.device)
         return output
 
     return run

@@ -9,20 +9,21 @@ import time
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from cnnctl import devices
 from cnnctl.devices import Device
-from cnnctl.scoring.scorer import TYPES
+from cnnctl.scoring.scorer import number
 
 SIDES = {"cuda": 8192, "mps": 4096, "cpu": 1024}  # of square matrices
 SECONDS, LEAST = 0.5, 3  # products are made for so long, and so many
 CPUINFO = Path("/proc/cpuinfo")
-
-
-def number_format(device: Device) -> torch.dtype:
-    """In which the products of a precision are made."""
-    return TYPES.get(device.precision.partition("-")[0], torch.float32)
+SWITCHES: tuple[tuple[Any, str], ...] = (
+    (torch.backends.cudnn, "benchmark"), (torch.backends.cudnn, "allow_tf32"),
+    (torch.utils.deterministic, "fill_uninitialized_memory"),
+)  # fmt: skip
 
 
 def matmul_flops(device: Device) -> float:
@@ -31,7 +32,7 @@ def matmul_flops(device: Device) -> float:
     In the number format of the device's precision, with torch's present threads. A product of
     n × n matrices is n³ multiply-adds, and two operations each.
     """
-    place, kind = device.first, number_format(device)
+    place, (kind, _) = device.first, number(device.precision)
     side = SIDES[place.type]
     one, other = (torch.randn(side, side, device=place).to(kind) for _ in range(2))
     result = torch.empty_like(one)
@@ -56,20 +57,25 @@ def synchronise(place: torch.device) -> None:
 
 
 @contextlib.contextmanager
-def prepared(threads: int | None) -> Iterator[None]:
+def prepared(device: Device, threads: int | None) -> Iterator[None]:
     """While open, torch has so many threads, and a GPU tries its convolutions and keeps the best.
 
-    With None the threads stay as they are.
+    Convolutions in float32 are then as precise as products are by `device.matmul`: torch makes
+    them in 19 bits (TF32) unless told, faster than any product of matrices in 32. With None the
+    threads stay as they are. Afterwards all is as before.
     """
-    before, tried = torch.get_num_threads(), torch.backends.cudnn.benchmark
-    if threads is not None:
-        torch.set_num_threads(threads)
-    torch.backends.cudnn.benchmark = True
-    try:
+    with contextlib.ExitStack() as restore:
+        restore.callback(torch.set_num_threads, torch.get_num_threads())
+        restore.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+        restore.callback(torch.set_deterministic_debug_mode, torch.get_deterministic_debug_mode())
+        for place, switch in SWITCHES:
+            restore.callback(setattr, place, switch, getattr(place, switch))
+        devices.switch(device)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.allow_tf32 = device.matmul != "highest"
         yield
-    finally:
-        torch.set_num_threads(before)
-        torch.backends.cudnn.benchmark = tried
 
 
 def name(device: Device) -> str:

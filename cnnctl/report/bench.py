@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 from rich.console import Console
@@ -13,8 +9,6 @@ from rich.console import Console
 from cnnctl.report.format import count, duration, megabytes, number, percent, shape
 from cnnctl.report.table import columns, pairs
 
-EVERY = 10  # seconds between two lines where there is no terminal
-PATIENCE = 0.5  # seconds that nobody needs to be told about
 MILLI, MEGA, GIGA, TERA = 1e3, 1e6, 1e9, 1e12
 TENS = 1e7
 ROWS = (
@@ -27,32 +21,6 @@ ZOO = (
 )  # fmt: skip
 BUSY = 0.5  # of the cores
 BAR = 20  # columns of the longest time
-
-
-@contextlib.contextmanager
-def telling() -> Iterator[Callable[[str], None]]:
-    """Shows what is measured now: a line that moves on a terminal, elsewhere one now and then."""
-    console = Console(stderr=True, highlight=False, markup=False)
-    began = said = time.perf_counter()
-    live = console.is_terminal and not console.is_dumb_terminal
-    status = console.status("") if live else None
-
-    def tell(what: str) -> None:
-        nonlocal said
-        now = time.perf_counter()
-        if status is not None and now - began > PATIENCE:
-            status.update(f"measuring {what}")
-            status.start()
-        elif status is None and now - said > EVERY:
-            said = now
-            with contextlib.suppress(BrokenPipeError):
-                print(f"measuring {what}", file=sys.stderr, flush=True)
-
-    try:
-        yield tell
-    finally:
-        if status is not None:
-            status.stop()
 
 
 def benched(console: Console, data: dict[str, Any]) -> None:
@@ -68,16 +36,17 @@ def benched(console: Console, data: dict[str, Any]) -> None:
 def zoo(console: Console, data: dict[str, Any]) -> None:
     """One line for each net, the fastest first."""
     _machine(console, data)
-    slowest = max(net["rows"][0]["median"] for net in data["nets"])
+    nets = [net for net in data["nets"] if net["rows"]]
+    slowest = max(net["rows"][0]["median"] for net in nets)
     rows = []
-    for net in data["nets"]:
+    for net in nets:
         row = net["rows"][0]
         bar = "━" * max(1, round(BAR * row["median"] / slowest))
         rows.append([
             net["name"], percent(net["top1"]), _short(net["params"]), _short(net["macs"]),
             *_figures(row), bar,
         ])  # fmt: skip
-    first = data["nets"][0]["rows"][0]
+    first = nets[0]["rows"][0]
     console.print()
     console.print(f"{first['engine']}, {_images(first['batch'])}; the fastest first", style="dim")
     empty = _empty(ZOO, rows)
@@ -87,6 +56,10 @@ def zoo(console: Console, data: dict[str, Any]) -> None:
         drops=("", "GFLOP/s", "memory", "images/s", "p95 ms"),
     )  # fmt: skip
     console.print()
+    for net in data["nets"]:
+        if not net["rows"]:
+            reasons = dict.fromkeys(one["reason"] for one in net["unavailable"])
+            _line(console, f"not measured: {net['name']} – {'; '.join(reasons)}")
     of = sorted({net["top1_of"] for net in data["nets"] if net["top1_of"]})
     for words in of:
         console.print(f"top-1: {words}", style="dim")
@@ -124,15 +97,13 @@ def _net(console: Console, net: dict[str, Any]) -> None:
         for row in net["rows"]
     ]
     empty = _empty(ROWS, rows)
-    columns(
-        console, [name for name in ROWS if name not in empty], _without(ROWS, rows, empty),
-        text=("engine",), drops=("GFLOP/s", "memory", "J/image"),
-    )  # fmt: skip
-    reasons: dict[str, list[str]] = {}
-    for one in net["unavailable"]:
-        reasons.setdefault(one["reason"], []).append(one["engine"])
-    for reason, engines in reasons.items():
-        _line(console, f"not measured: {', '.join(engines)} – {reason}")
+    if rows:
+        columns(
+            console, [name for name in ROWS if name not in empty], _without(ROWS, rows, empty),
+            text=("engine",), drops=("GFLOP/s", "memory", "J/image"),
+        )  # fmt: skip
+    for text in _missing(net["unavailable"]):
+        _line(console, text)
     started = [row for row in net["rows"] if row["compile_seconds"] is not None]
     if started:
         times = ", ".join(
@@ -143,6 +114,23 @@ def _net(console: Console, net: dict[str, Any]) -> None:
         _same(console, row)
     if net.get("not_counted"):
         _line(console, f"multiply-adds not counted: {net['not_counted']}")
+
+
+def _missing(unavailable: list[dict[str, Any]]) -> list[str]:
+    """What was not measured, together where the reason is the same."""
+    found: dict[str, dict[str, list[int]]] = {}
+    for one in unavailable:
+        sizes = found.setdefault(one["reason"], {}).setdefault(one["engine"], [])
+        sizes += [] if one["batch"] is None else [one["batch"]]
+    lines = []
+    for reason, engines in found.items():
+        names = [
+            f"{name}, batch {', '.join(map(count, sizes))}" if sizes else name
+            for name, sizes in engines.items()
+        ]
+        between = "; " if any(engines.values()) else ", "
+        lines.append(f"not measured: {between.join(names)} – {reason}")
+    return lines
 
 
 def _notes(console: Console, data: dict[str, Any]) -> None:

@@ -58,16 +58,16 @@ def accuracy(nets: Sequence[dict[str, Any]]) -> str | None:
 
 
 def figure(data: dict[str, Any]) -> Figure:
-    """Both charts side by side."""
+    """Both charts side by side, of the nets that could be measured."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    nets = data["nets"]
+    nets = [net for net in data["nets"] if net["rows"]]
     made = Figure(figsize=(WIDE, max(LOW, BAR * len(nets) + 1.4)), dpi=150, layout="tight")
     FigureCanvasAgg(made)
     costs, times = made.subplots(1, 2, width_ratios=(3, 2))
     marks = _costs(costs, nets)
-    _times(times, data)
+    _times(times, nets, data)
     for axes in (costs, times):
         picture.framed(axes)
     made.draw_without_rendering()
@@ -128,9 +128,9 @@ def _key(axes: Axes, most: int) -> None:
         )  # fmt: skip
 
 
-def _times(axes: Axes, data: dict[str, Any]) -> None:
+def _times(axes: Axes, nets: Sequence[dict[str, Any]], data: dict[str, Any]) -> None:
     """A bar for the median of each net, the fastest on top, and a line to the 95th percentile."""
-    nets, first = data["nets"], data["nets"][0]["rows"][0]
+    first = nets[0]["rows"][0]
     batch = first["batch"]
     rows = [net["rows"][0] for net in nets]
     middle = [1e3 * row["median"] / batch for row in rows]

@@ -30,7 +30,7 @@ def exported(console: Console, data: dict[str, Any]) -> None:
     files = ("file", "manifest", "card")
     told = [("format", _format(data)), ("error", _tolerance(parity))]
     if data["quantize"] is not None:
-        told.append(("int8", _integers(data)))
+        told += _integers(data["quantize"])
     told += [("sha256", f"{data['sha256'][:16]}…"), *((name, data[name]) for name in files)]
     pairs(console, told, files)
     console.print()
@@ -54,18 +54,18 @@ def _format(data: dict[str, Any]) -> str:
 
 
 def _tolerance(parity: dict[str, Any]) -> str:
-    of = "of a probability" if parity["of"] == "probabilities" else "of the largest logit"
-    error = f"{_error(parity['error'])} {of}"
+    error = f"{_error(parity['error'])} of the largest logit"
     if parity["tolerance"] is None:
         return f"{error}; int8 is judged by top-1"
     return f"{error}, {_error(parity['tolerance'])} is allowed"
 
 
-def _integers(data: dict[str, Any]) -> str:
-    told = data["quantize"]
+def _integers(told: dict[str, Any]) -> list[tuple[str, str]]:
+    low, high = (-100 * end + 0 for end in told["interval"][::-1])
     change = f"top-1 {-100 * told['top1_lost'] + 0:+.2f} points"
-    sizes = f"{_size(told['bytes_before'])} before"
-    return f"{change} · {sizes} · scaled on {told['calibrated_on']} training images"
+    change += f", 95 % {low:+.2f} to {high:+.2f} (p = {told['p']:.2g})"
+    sizes = f"{_size(told['bytes_before'])}; scaled on {told['calibrated_on']} training images"
+    return [("int8", change), ("float32", sizes)]
 
 
 def _error(value: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.export.passes import move_to_device_pass
 from torch.nn.functional import cross_entropy
 
+from cnnctl import weights
 from cnnctl.config.schema import Train
 from cnnctl.data.prepare import Prepare
 from cnnctl.devices import Device
@@ -24,6 +26,9 @@ from cnnctl.scoring.scorer import TINY
 
 Run = Callable[[Tensor], Tensor]  # what the file computes, from what it takes
 ONLY_DATA = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch.load then refuses all code, whoever calls it
+BOUND = 'Device = prim::Constant[value="cpu"]'  # in the graph of a trace
+FATAL = 4  # onnxruntime logs errors that it raises as well; what it warns of is its own affair
+NO_GPU = "hardware=cpu, or pip install onnxruntime-gpu with the CUDA that it wants"
 
 
 class Exported:
@@ -40,11 +45,20 @@ class Exported:
         given = images if PREPROCESS in self.manifest.include else self.prepare.plain(images)
         parts = [given] if self.manifest.dynamic_batch else list(given.split(1))
         found = torch.cat([self.run(part).float().cpu() for part in parts])
+        if found.shape[1:] != (len(self.classes),):
+            text = f"the file gives {weights.size(found[0])} numbers for an image, its manifest"
+            raise CheckpointError(f"{text} names {len(self.classes)} classes", "export it anew")
         return found.clamp(min=TINY).log() if SOFTMAX in self.manifest.include else found
 
     def loss(self, logits: Tensor, labels: Tensor, /) -> Tensor | None:
-        """Cross-entropy, if that is what the net was trained with."""
-        return None if self.manifest.own_loss else cross_entropy(logits, labels)
+        """Cross-entropy, if that is what the net was trained with.
+
+        None, too, where a probability was too small for its number: its loss has no bound.
+        """
+        lost = SOFTMAX in self.manifest.include and bool(
+            (logits.gather(1, labels[:, None]) <= math.log(TINY)).any()
+        )
+        return None if self.manifest.own_loss or lost else cross_entropy(logits, labels)
 
 
 def load(file: Path, manifest: Manifest, train: Train, device: Device) -> Exported:
@@ -62,21 +76,28 @@ def session(file: Path | bytes, device: Device, threads: int | None = None) -> A
     except ImportError as wrong:
         text = "onnxruntime is not installed"
         raise CheckpointError(text, "pip install 'cnnctl[onnx]'") from wrong
-    name = "CUDAExecutionProvider" if device.accelerator == "gpu" else "CPUExecutionProvider"
+    gpu = device.accelerator == "gpu"
+    name = "CUDAExecutionProvider" if gpu else "CPUExecutionProvider"
     if name not in onnxruntime.get_available_providers():
-        raise UsageError(
-            "this onnxruntime has no GPU", "hardware=cpu, or pip install onnxruntime-gpu"
-        )
+        raise UsageError("this onnxruntime has no GPU", NO_GPU)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or torch.get_num_threads()
-    options.log_severity_level = 3  # errors; what it warns of is its own affair
+    options.log_severity_level = FATAL
+    onnxruntime.set_default_logger_severity(FATAL)  # of what loads the GPU's libraries
     try:
-        return onnxruntime.InferenceSession(
-            file if isinstance(file, bytes) else str(file), options, providers=[name]
-        )
+        made = onnxruntime.InferenceSession(
+            file if isinstance(file, bytes) else str(file), options,
+            providers=[(name, {"device_id": device.first.index} if gpu else {})],
+            enable_fallback=0,  # to the CPU, with lines on stdout
+        )  # fmt: skip
     except Exception as wrong:  # the library has a dozen of its own
+        told = "it" if isinstance(file, bytes) else file
         reason = str(wrong).splitlines()[0]
-        raise CheckpointError(f"{file} cannot be read: {reason}", "export it anew") from wrong
+        raise CheckpointError(f"{told} cannot be read: {reason}", "export it anew") from wrong
+    if made.get_providers()[0] != name:
+        text = f"onnxruntime cannot use the GPU and would run on {made.get_providers()[0]}"
+        raise UsageError(text, NO_GPU)
+    return made
 
 
 def _onnx(file: Path, device: Device) -> Run:
@@ -98,7 +119,7 @@ def _script(file: Path, device: Device) -> Run:
     with _data_only(file), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"`torch\.jit\.load` is deprecated")  # asked for by name
         made = torch.jit.load(vetted.script(file), map_location="cpu")
-    if device.first.type != "cpu" and BOUND in made.inlined_graph.str():
+    if device.first.type != "cpu" and BOUND in str(made.inlined_graph):
         text = f"{file} computes on the CPU alone: it was traced so"
         raise UsageError(text, "hardware=cpu, or format=onnx")
     return _on(made, device)

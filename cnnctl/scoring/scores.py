@@ -59,18 +59,19 @@ def score(  # noqa: PLR0913 - what is asked, of whom, and how
     """
     images = measured(scorer, source, split, train.data.name)
     scorer = way.prepare(scorer, train.data)
-    began, losses = time.perf_counter(), list[float]()
+    began, losses = time.perf_counter(), list[float | None]()
     logits = torch.empty(len(images.labels), len(scorer.classes))
     labels = torch.from_numpy(images.labels)
     for samples, shown in _read(source, split, train, way):
         found = way(scorer, shown)
         logits[samples] = found
         one = scorer.loss(found, labels[samples]) if way.plain else None
-        losses += [] if one is None else [float(one) * len(samples)]
+        losses.append(None if one is None else float(one) * len(samples))
         tell("measuring", int(samples[-1]) + 1, len(labels))
     loss = float(cross_entropy(logits.double(), labels))
     if way.plain:
-        loss = sum(losses) / len(labels) if losses else None
+        known = [one for one in losses if one is not None]
+        loss = sum(known) / len(labels) if len(known) == len(losses) else None
     seconds = time.perf_counter() - began
     names = tuple(images.name(place) for place in range(len(labels)))
     return Scores(scorer.classes, names, labels, logits, loss, seconds)

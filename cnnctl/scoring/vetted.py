@@ -56,9 +56,11 @@ ASIDE = re.compile(  # what torch can do without
 CALLED = re.compile(r"((?:\b(?:def|class)\s+)?[\w.)\]}\"']*)\s*\(")
 FORM = re.compile(  # what stands before a bracket, besides operators
     r"|\(*(and|elif|if|in|not|or|return|while)|def\s+forward\d*|class\s+\w+|[\w.)]+\.forward\d*"
-    r"|annotate|bool|float|getattr|int|torch\.device|ops\.prim\.NumToTensor"
+    r"|annotate|bool|float|getattr|int"
 )
+NAMED = re.compile(r"(?<![\w.])(?:torch|ops)\b(?:\.\w+)*")
 TORCH = re.compile(r"(?:torch|ops\.aten)\.(\w+)")
+OTHERS = ("ops.prim.NumToTensor", "torch.device")
 PRIVATE = ("_convolution", "_convolution_mode")  # of those that users do not call; all checked
 TEXTS = frozenset(  # words that operators take as text, and texts that TorchScript computes with
     {
@@ -153,15 +155,19 @@ def _entries_of(archive: zipfile.ZipFile, size: int) -> list[zipfile.ZipInfo]:
 def _require_calls(code: bytes) -> None:
     """Raise Unsafe if code calls anything but itself and torch's operators on tensors.
 
-    Judged by what stands before each bracket, so that no parser has to agree with torch's.
-    Functions have no other names than `forward`: torch would run `__setstate__` as it loads.
+    Judged by what is named of torch, and by what stands before each bracket, so that no parser
+    has to agree with torch's. Functions have no other names than `forward`: torch would run
+    `__setstate__` as it loads.
     """
     text = code.decode("ascii")
     if "#" in text or "\\" in text:
         raise Unsafe("its code has comments, or lines that go on")
+    for name in NAMED.findall(text):
+        found = TORCH.fullmatch(name)
+        if name not in OTHERS and not (found and _computes(found[1])):
+            raise Unsafe(f"its code names {name}")
     for called in CALLED.findall(text):
-        found = TORCH.fullmatch(called)
-        if not (_computes(found[1]) if found else FORM.fullmatch(called)):
+        if not (NAMED.fullmatch(called) or FORM.fullmatch(called)):
             raise Unsafe(f"its code calls {called}")
 
 

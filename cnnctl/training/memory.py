@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterable
-from itertools import accumulate
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch._C._profiler import _ExperimentalConfig
 
-autograd: Any = torch.autograd  # the profiler that is used here has no public name
+from cnnctl.allocation import Follow, highest
+
 MEASURED = 1  # steps made before the one that counts: in the first the optimizer gets its state
 
 
@@ -21,17 +19,16 @@ class MemoryCheck(pl.Callback):
 
     On a GPU torch's allocator keeps the peak itself. On a CPU it tells a profiler of what it
     gives and takes back; the first step is followed too, so that what lives across steps is
-    known. Weights, buffers and the batch are older than that and are added. Torch's newer
-    profiler counts the same and takes a second to start. A second step on fewer images, which
-    are the rest of an epoch, says nothing about the others: `peak` stays None then, too.
-    The steps that are followed have one batch each (see DataModule).
+    known. Weights, buffers and the batch are older than that and are added. A second step on
+    fewer images, which are the rest of an epoch, says nothing about the others: `peak` stays
+    None then, too. The steps that are followed have one batch each (see DataModule).
     """
 
     def __init__(self) -> None:
         self.peak: int | None = None
         self._followed = ""  # the type of the device whose allocator is asked at present
         self._images: dict[int, int] = {}  # of the first batch of a step
-        self._collects = True  # whether Python collected garbage before
+        self._follow: Follow | None = None
         self._lives = 0  # bytes that the steps so far have left alive
         self._most = 0
 
@@ -61,9 +58,7 @@ class MemoryCheck(pl.Callback):
         if kind == "cuda":
             torch.cuda.reset_peak_memory_stats()
         elif kind == "cpu":
-            self._collects = gc.isenabled()
-            gc.disable()  # what an earlier run has left must not be freed meanwhile
-            autograd._enable_profiler_legacy(_memory_only())  # noqa: SLF001 - see above
+            self._follow = Follow()
         self._followed = kind
 
     def on_train_batch_end(
@@ -80,8 +75,8 @@ class MemoryCheck(pl.Callback):
         if self._followed == "cpu":
             changes = self._stop()
             if trainer.global_step >= MEASURED:
-                highest = max(accumulate(changes), default=0) + _size(batch[0][:2])
-                self._most = max(self._most, self._lives + highest)
+                most = highest(changes) + _size(batch[0][:2])
+                self._most = max(self._most, self._lives + most)
             self._lives += sum(changes)
             if done:
                 self.peak = self._most + _size((*pl_module.parameters(), *pl_module.buffers()))
@@ -97,22 +92,10 @@ class MemoryCheck(pl.Callback):
             self._stop()
 
     def _stop(self) -> list[int]:
-        """The bytes given (above 0) and taken back (below 0) since the start, in their order."""
-        self._followed = ""
-        threads = autograd._disable_profiler_legacy()  # noqa: SLF001 - see above
-        if self._collects:
-            gc.enable()
-        return [
-            event.cpu_memory_usage()
-            for thread in threads
-            for event in thread
-            if event.kind() == "memory_alloc"
-        ]
-
-
-def _memory_only() -> Any:
-    state = autograd.ProfilerState.CPU
-    return autograd.ProfilerConfig(state, False, True, False, False, False, _ExperimentalConfig())  # noqa: FBT003 - of shapes, memory, stacks, FLOPs, modules only memory
+        """What the allocator has given and taken back since the start (see Follow)."""
+        assert self._follow is not None
+        follow, self._follow, self._followed = self._follow, None, ""
+        return follow.stop()
 
 
 def _size(values: Iterable[Tensor]) -> int:

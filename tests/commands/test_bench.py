@@ -140,6 +140,13 @@ def test_a_net_of_the_zoo_can_be_changed(cnnctl) -> None:
         (("--zoo", "batch=1,2"), "--zoo draws one figure of each net, got batch=1,2 (batch=1)"),
         (("mlp", "model=lenet5"), "two nets at once: mlp and model=lenet5 (leave out one of them)"),
         (("mlp", "engine=eager"), "unknown key 'engine' (did you mean 'engines'?)"),
+        (("mlp", "data.size=3"),
+         ("data.size=3 has no effect: bench runs a net on made-up images (input=3x64x64)")),
+        (("mlp", "hardware=gpu"),
+         ("hardware=gpu has no effect: bench has keys of its own "
+         "(device=cpu, precision=32-true, threads=1)")),
+        (("mlp", "optimizer.lr=1"),
+         "optimizer.lr=1 has no effect: bench trains nothing (leave it out)"),
         (("mlp", "batch=0"), "batch must be at least 1, got [0]"),
         (("lenet5", "input=1x8x8"),
          ("lenet5: a 8x8 image is too small for layer 'c3': (2 − 5)/1 + 1 = -2 "
@@ -179,21 +186,6 @@ def test_threads_are_of_a_cpu_alone(cnnctl, monkeypatch) -> None:
     )
 
 
-def test_an_engine_that_is_asked_for_must_be_here(cnnctl, monkeypatch) -> None:
-    def none(*_: object, **__: object) -> Any:
-        def fails(images: object) -> None:
-            raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found")
-
-        return fails
-
-    monkeypatch.setattr(torch, "compile", none)
-    text = "torch.compile needs a C++ compiler (install g++ or clang)"
-    assert refused(cnnctl, "mlp", "engines=compiled", *QUICK) == text
-    (net,) = result(cnnctl, "mlp")["nets"]
-    assert net["unavailable"] == [{"engine": "compiled", "reason": text}]
-    assert {row["engine"] for row in net["rows"]} == {"eager", "onnxruntime"}
-
-
 def test_ctrl_c_leaves_nothing(cnnctl, monkeypatch) -> None:
     from cnnctl.latency import clock
 
@@ -205,6 +197,12 @@ def test_ctrl_c_leaves_nothing(cnnctl, monkeypatch) -> None:
     outcome = cnnctl("bench", "--zoo", "mlp", "--plot", "zoo.png", "--json")
     assert (outcome.code, outcome.document["error"]["kind"]) == (130, "interrupted")
     assert set(Path().rglob("*")) == before
+
+
+def test_keys_of_a_training_are_refused_for_a_file_as_well(cnnctl) -> None:
+    file = graphs.write(Path("net.onnx"), [graphs.node("Relu", "x", "y")], image=("n", 3, 8, 8))
+    text = "data.size=3 has no effect: bench runs a net on made-up images (input=3x64x64)"
+    assert refused(cnnctl, str(file), "data.size=3") == text
 
 
 def test_typos_need_no_torch(process) -> None:

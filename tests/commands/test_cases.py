@@ -15,7 +15,7 @@ from cnnctl.commands.asked import asked
 from cnnctl.commands.cases import Subject, Target
 from cnnctl.config import compose
 from cnnctl.config.verbs import Bench
-from cnnctl.errors import CheckpointError, NetError, UsageError
+from cnnctl.errors import CheckpointError, UsageError
 
 CALL = Call("bench", (), (), {})
 USUAL: dict[str, Any] = {
@@ -120,15 +120,6 @@ def test_without_the_exporter_onnxruntime_is_not_there(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(UsageError, match=r"onnx is not installed \(pip install 'cnnctl\[onnx\]'\)"):
         subject("mlp").case.makers["onnxruntime"]()
-
-
-def test_a_net_that_onnx_cannot_hold_says_so() -> None:
-    class Odd(nn.Module):
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return images if images.sum() > 0 else -images
-
-    with pytest.raises(NetError, match="the net does not go into ONNX: "):
-        cases._onnx(Odd(), (1, 4, 4), CPU)
 
 
 def test_a_run_has_its_own_weights_images_and_layout(run) -> None:

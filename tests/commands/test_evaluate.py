@@ -204,7 +204,8 @@ def test_a_checkpoint_that_would_run_code_is_refused_and_nothing_runs(
 ) -> None:
     torch.save({"state_dict": {}, "cnnctl": Trap()}, name)
     code, out, err = cnnctl("evaluate", name, *words)
-    text = f"{name} cannot be read: it is truncated, or no checkpoint (use another file)"
+    text = f"{name} holds Python objects, which could run code; they are not read"
+    text += " (save the tensors alone: torch.save(net.state_dict(), …))"
     assert (code, out, err) == (2, "", f"cnnctl: error: {text}\n")
     assert not Path("trapped").exists()
     torch.load(name, weights_only=False)  # the trap would have worked

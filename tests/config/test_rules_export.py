@@ -11,7 +11,7 @@ from cnnctl.config.verbs import Export
 def broken(given: tuple[str, ...] = (), **changes: Any) -> list[str]:
     values: dict[str, Any] = {
         "checkpoint": "best", "format": "onnx", "include": None, "dynamic_batch": True,
-        "precision": "fp32", "quantize": None, "images": 256, "tolerance": None, "drop": 0.02,
+        "precision": "fp32", "quantize": None, "images": 256, "tolerance": None, "raw_tolerance": None, "drop": 0.02,
         "output": None,
     }  # fmt: skip
     export = Export(**values | changes)

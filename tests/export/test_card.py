@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from exports import cpu, manifest
@@ -51,6 +52,19 @@ def test_figures_have_intervals() -> None:
     assert any(
         line.startswith("| this file, test images of the proof | 256 | 94.14 %") for line in found
     )
+
+
+def test_what_a_run_measured_with_mirror_images_says_so() -> None:
+    train, _ = cpu()
+    flipped = replace(train, trainer=replace(train.trainer, test_flip=True))
+    figures = {"top1": 0.9, "n": 1000}
+    told = card.text(spec("lenet5"), flipped, manifest(), FACTS, figures)
+    assert "| the net, all test images and their mirror images | 1,000 | 90.00 % |" in told
+
+
+def test_lines_that_resize_by_themselves_are_only_near() -> None:
+    assert card.NEAR in lines(include=("softmax",))
+    assert card.NEAR not in lines()
 
 
 def test_without_a_run_there_are_only_those_of_the_proof() -> None:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import os
 import re
+import signal
+import threading
 from pathlib import Path
 
 import pytest
 
-from cnnctl.errors import RunError
+from cnnctl.errors import RunError, Stopped
 from cnnctl.export import folder
 
 
@@ -33,10 +36,22 @@ def test_all_of_it_appears_at_once(tmp_path: Path) -> None:
     with folder.made(where) as beside:
         (beside / "file").write_text("x")
         assert not where.exists()
-        assert beside.parent == where.parent
+        assert where.parent in beside.parents
     assert (where / "file").read_text() == "x"
     assert [path.name for path in where.parent.iterdir()] == ["one"]
-    assert where.stat().st_mode == where.parent.stat().st_mode
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o755), (0o027, 0o750), (0o077, 0o700)])
+def test_it_is_open_to_those_whom_the_umask_lets_in(tmp_path: Path, umask: int, mode: int) -> None:
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all").chmod(0o1777)  # as /tmp is
+    before = os.umask(umask)
+    try:
+        with folder.made(tmp_path / "all" / "one"):
+            pass
+    finally:
+        os.umask(before)
+    assert (tmp_path / "all" / "one").stat().st_mode & 0o7777 == mode
 
 
 @pytest.mark.parametrize("wrong", [ValueError, KeyboardInterrupt, SystemExit])
@@ -107,3 +122,85 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="No space left on device"):
         fail()
     assert everything(tmp_path) == set()
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_of_two_at_once_the_first_to_end_stays(tmp_path: Path, *, there: bool) -> None:
+    where = tmp_path / "mine"
+    if there:
+        where.mkdir()
+
+    def both() -> None:
+        with folder.made(where) as one:
+            (one / "manifest.json").write_text("slow")
+            (one / "a.onnx").write_text("slow")
+            with folder.made(where) as other:
+                (other / "manifest.json").write_text("quick")
+
+    with pytest.raises(RunError, match="not empty") as caught:
+        both()
+    assert caught.value.hint == "output=FOLDER with the name of a new folder"
+    assert everything(tmp_path) == {"mine", "mine/manifest.json"}
+    assert (where / "manifest.json").read_text() == "quick"
+
+
+def test_a_failure_among_the_files_takes_back_the_others(tmp_path: Path, monkeypatch) -> None:
+    where = tmp_path / "mine"
+    where.mkdir()
+    rename = Path.rename
+
+    def fail(file: Path, place: Path) -> Path:
+        if file.name == "manifest.json":
+            raise OSError(28, "No space left on device")
+        return rename(file, place)
+
+    monkeypatch.setattr(Path, "rename", fail)
+
+    def make() -> None:
+        with folder.made(where) as inside:
+            for name in ("a.onnx", "manifest.json"):
+                (inside / name).write_text(name)
+
+    with pytest.raises(RunError, match="No space left"):
+        make()
+    assert everything(tmp_path) == {"mine"}
+
+
+def test_sigterm_leaves_nothing_whoever_catches_errors(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    def make() -> None:
+        with folder.made(tmp_path / "a" / "one") as inside:
+            (inside / "file").write_text("x")
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                signal.sigtimedwait([], 1)
+            except Exception:  # noqa: BLE001, S110 - as torch's exporter does
+                pass
+
+    with pytest.raises(Stopped, match="SIGTERM") as caught:
+        make()
+    assert caught.value.exit_code == 143
+    assert everything(tmp_path) == set()
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_in_another_thread_signals_stay_as_they_are(tmp_path: Path) -> None:
+    def make() -> None:
+        with folder.made(tmp_path / "one"):
+            pass
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    thread.join()
+    assert everything(tmp_path) == {"one"}
+
+
+def test_sigterm_that_is_ignored_stays_so(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with folder.made(tmp_path / "one"):
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert everything(tmp_path) == {"one"}

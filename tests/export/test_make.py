@@ -16,11 +16,12 @@ from cnnctl.config.verbs import Export
 from cnnctl.errors import ExportError
 from cnnctl.export import make
 from cnnctl.export.make import Job
+from cnnctl.scoring.scorer import Eager
 
 USUAL: dict[str, Any] = {
     "checkpoint": "best", "format": "onnx", "include": None, "dynamic_batch": True,
-    "precision": "fp32", "quantize": None, "images": 40, "tolerance": None, "drop": 0.02,
-    "output": None,
+    "precision": "fp32", "quantize": None, "images": 40, "tolerance": None,
+    "raw_tolerance": None, "drop": 0.02, "output": None,
 }  # fmt: skip
 
 
@@ -113,29 +114,54 @@ def test_a_loss_of_its_own_is_known(name: str, own: bool) -> None:  # noqa: FBT0
     assert about.own_loss is own
 
 
+def taught(one: Job) -> Job:
+    """The same with a net that knows digits: its last layer is fitted to them."""
+    train = one.source.splits["train"]
+    where = make.processor(one.train)
+    images = torch.cat([train[place][None] for place in range(600)])
+    labels = torch.from_numpy(train.labels[:600])
+    seen: list[Tensor] = []
+    last = one.net.get_submodule("output")
+    hook = last.register_forward_hook(lambda _, given, __: seen.append(given[0]))
+    Eager(one.net, one.train, one.classes, where)(images)
+    hook.remove()
+    found = torch.linalg.lstsq(
+        torch.cat([seen[0], torch.ones(600, 1)], 1).double(),
+        torch.nn.functional.one_hot(labels, 10).double(),
+        driver="gelsd",
+    ).solution.float()
+    last.weight.data, last.bias.data = 10 * found[:-1].T.contiguous(), 10 * found[-1]
+    return one
+
+
 def test_int8_tells_what_it_costs() -> None:
-    found = made(job(quantize="int8", drop=1.0))
+    found = made(taught(job(quantize="int8", drop=0.1)))
     told = found["quantize"]
     parity = found["parity"]
+    assert parity["top1_eager"] > 0.7
     assert (told["kind"], told["calibrated_on"]) == ("int8", 128)
     assert told["top1_lost"] == parity["top1_eager"] - parity["top1_export"]
+    low, high = told["interval"]
+    assert -1 <= low <= told["top1_lost"] <= high <= 1
+    assert 0 < told["p"] <= 1
     assert found["bytes"] < told["bytes_before"]
     assert (parity["tolerance"], parity["raw"]["tolerance"]) == (None, None)
     assert len(list(Path("out").iterdir())) == 3
 
 
-def test_int8_that_loses_too_much_leaves_nothing(monkeypatch) -> None:
-    prove = make.parity.prove
+def test_int8_that_loses_too_much_leaves_nothing() -> None:
+    """One weight of every row of f6 is large, and has no effect: what it is times is always 0.
 
-    def worse(*args: Any) -> dict[str, Any]:
-        return prove(*args) | {"top1_eager": 0.9, "top1_export": 0.8}
-
-    monkeypatch.setattr(make.parity, "prove", worse)
-    with pytest.raises(ExportError) as caught:
-        made(job(quantize="int8"))
-    assert str(caught.value) == (
-        "int8 loses 10.00 points of top-1, 2.00 may go (nothing was kept; drop=0.1 would take it)"
-    )
+    In integers nothing is left of the others, whose unit is the large one.
+    """
+    one = job(quantize="int8")
+    before, layer = one.net.get_submodule("c5"), one.net.get_submodule("f6")
+    with torch.no_grad():
+        before.weight[0], before.bias[0] = 0, 0
+        layer.weight[:, 0] = 1e4
+    taught(one)
+    with pytest.raises(ExportError, match=r"int8 loses \d\d\.\d\d points of top-1, 2\.00 may go"):
+        made(one)
     assert not Path("out").exists()
 
 

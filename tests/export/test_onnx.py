@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,11 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from exports import pixels, program
+from exports import net, pixels, program
+from torch import Tensor, nn
 
 from cnnctl import manifest
+from cnnctl.errors import NetError, UsageError
 from cnnctl.export import onnx as writer
 from cnnctl.export.silence import quiet
 
@@ -78,3 +81,30 @@ def test_half_weights_take_half_the_room(tmp_path: Path) -> None:
         writer.write(*program(include=(), precision=precision), file)
         sizes.append(file.stat().st_size)
     assert sizes[1] < 0.6 * sizes[0]
+
+
+def test_a_net_alone_takes_any_number_of_images_and_gives_logits() -> None:
+    made = net("lenet5")
+    session = onnxruntime.InferenceSession(writer.of_net(made, (1, 32, 32), torch.device("cpu")))
+    assert session.get_inputs()[0].shape[1:] == [1, 32, 32]
+    name = session.get_inputs()[0].name
+    for count in (1, 2, 5):
+        images = torch.randn(count, 1, 32, 32)
+        (found,) = session.run(None, {name: images.numpy()})
+        with torch.no_grad():
+            assert np.abs(found - made(images).numpy()).max() < 1e-5
+
+
+def test_a_net_that_onnx_cannot_hold_says_so() -> None:
+    class Odd(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images if images.sum() > 0 else -images
+
+    with pytest.raises(NetError, match="the net does not go into ONNX: "):
+        writer.of_net(Odd(), (1, 4, 4), torch.device("cpu"))
+
+
+def test_without_the_exporter_a_net_alone_is_not_written(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(UsageError, match="onnx is not installed"):
+        writer.of_net(nn.ReLU(), (1, 4, 4), torch.device("cpu"))

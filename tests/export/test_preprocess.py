@@ -85,3 +85,9 @@ def test_what_is_exported_takes_every_size() -> None:
     for height, width in SIZES:
         images = pixels(3, 1, height, width)
         assert torch.equal(traced(images), made(images))
+
+
+def test_everything_is_made_where_the_buffers_are() -> None:
+    """The meta device stands for a GPU: two devices do not mix."""
+    made = Preprocess(16, [0.5], [0.5]).to("meta")
+    assert made(pixels(2, 1, 19, 23).to("meta")).shape == (2, 1, 16, 16)

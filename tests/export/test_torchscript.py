@@ -37,3 +37,12 @@ def test_torch_warns_unless_it_is_told_not_to(tmp_path: Path) -> None:
     made, about = program(format="torchscript", include=())
     with pytest.warns(FutureWarning, match="deprecated"):
         torchscript.write(made, about, tmp_path / "lenet5.torchscript")
+
+
+def test_no_device_is_in_it(tmp_path: Path) -> None:
+    """A file that was traced on a CPU runs where its tensors are."""
+    file = tmp_path / "lenet5.torchscript"
+    with quiet():
+        torchscript.write(*program(format="torchscript"), file)
+        found = torch.jit.load(str(file))
+    assert "Device = prim::Constant" not in str(found.inlined_graph)

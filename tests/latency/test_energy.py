@@ -62,8 +62,11 @@ def test_where_it_may_not_be_read_there_is_no_meter(folder, monkeypatch) -> None
     package(folder, "intel-rapl:0", "nonsense")
     assert energy.meter(CPU) is None
     package(folder, "intel-rapl:0", 5)
+    meter = energy.meter(CPU)
     monkeypatch.setattr(Path, "read_text", _refused)
     assert energy.meter(CPU) is None
+    assert meter is not None
+    assert meter.joules() is None  # of a package that is gone meanwhile
 
 
 def _refused(_: Path) -> str:
@@ -105,6 +108,10 @@ def test_a_gpu_is_asked_by_its_uuid(driver) -> None:
     assert (meter.source, driver.asked) == ("NVML", b"GPU-1-2-3")
     assert meter.joules() == pytest.approx(5)
     driver.used = 7500
+    assert meter.joules() == pytest.approx(7.5)
+    driver.fails = "energy"
+    assert meter.joules() is None
+    driver.fails = ""
     assert meter.joules() == pytest.approx(7.5)
 
 

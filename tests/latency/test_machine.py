@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,28 +32,65 @@ def test_the_rate_is_that_of_the_best_product_but_the_first(small, monkeypatch) 
     assert machine.matmul_flops(device(1)) == pytest.approx(2 * 64**3 / 0.1)
 
 
-@pytest.mark.parametrize(
-    ("precision", "kind"),
-    [("32-true", torch.float32), ("16-mixed", torch.float16), ("16-true", torch.float16),
-     ("bf16-mixed", torch.bfloat16), ("bf16-true", torch.bfloat16)],
-)  # fmt: skip
-def test_products_are_made_in_the_format_of_the_precision(precision, kind) -> None:
-    assert machine.number_format(device(1, precision=precision)) is kind
+def test_products_are_made_in_the_format_of_the_precision(small, monkeypatch) -> None:
+    kinds = []
+    product = torch.mm
+
+    def seen(one: torch.Tensor, other: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        kinds.append(out.dtype)
+        return product(one, other, out=out)
+
+    monkeypatch.setattr(torch, "mm", seen)
+    machine.matmul_flops(device(1, precision="bf16-mixed"))
+    assert set(kinds) == {torch.bfloat16}
 
 
-def test_threads_and_the_choice_of_kernels_are_as_before_afterwards() -> None:
-    before = torch.get_num_threads(), torch.backends.cudnn.benchmark
-    with machine.prepared(3):
-        assert (torch.get_num_threads(), torch.backends.cudnn.benchmark) == (3, True)
-    assert (torch.get_num_threads(), torch.backends.cudnn.benchmark) == before
-    with pytest.raises(KeyboardInterrupt), machine.prepared(2):
-        raise KeyboardInterrupt
-    assert (torch.get_num_threads(), torch.backends.cudnn.benchmark) == before
+def flags() -> tuple[Any, ...]:
+    return (
+        torch.get_num_threads(), torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32,
+        torch.get_float32_matmul_precision(), torch.get_deterministic_debug_mode(),
+        torch.utils.deterministic.fill_uninitialized_memory,  # pyright: ignore[reportAttributeAccessIssue] - torch's annotation lacks it
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", [False, True])
+def test_afterwards_all_switches_are_as_before(odd) -> None:
+    usual = flags()
+    try:
+        if odd:
+            torch.set_float32_matmul_precision("high")
+            torch.backends.cudnn.allow_tf32 = False
+            torch.backends.cudnn.benchmark = True
+            torch.set_deterministic_debug_mode("warn")
+        before = flags()
+        with machine.prepared(device(1), 3):
+            assert flags()[:2] == (3, True)
+            assert torch.get_deterministic_debug_mode() == 0
+        assert flags() == before
+        with pytest.raises(KeyboardInterrupt), machine.prepared(device(1), 2):
+            raise KeyboardInterrupt
+        assert flags() == before
+    finally:
+        torch.set_float32_matmul_precision(usual[3])
+        torch.backends.cudnn.allow_tf32 = usual[2]
+        torch.backends.cudnn.benchmark = usual[1]
+        torch.set_deterministic_debug_mode(usual[4])
+    assert flags() == usual
+
+
+@pytest.mark.parametrize(("matmul", "tf32"), [("highest", False), ("high", True)])
+def test_convolutions_are_as_precise_as_products(matmul, tf32) -> None:
+    with machine.prepared(device(1, matmul=matmul), None):
+        assert torch.get_float32_matmul_precision() == matmul
+        assert torch.backends.cudnn.allow_tf32 is tf32
+        assert torch.backends.cuda.matmul.allow_tf32 is tf32
+        kind = torch.backends.cudnn.conv.fp32_precision  # pyright: ignore[reportAttributeAccessIssue] - torch's annotation lacks it
+        assert (kind == "tf32") is tf32
 
 
 def test_without_a_number_the_threads_stay() -> None:
     before = torch.get_num_threads()
-    with machine.prepared(None):
+    with machine.prepared(device(1), None):
         assert torch.get_num_threads() == before
 
 

@@ -1,46 +1,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
-from stubs import device
-from torch import Tensor
+from benched import BENCH, case, engine, measured
 
-from cnnctl.errors import NetError, UsageError
-from cnnctl.latency import measure
+from cnnctl.errors import NetError
+from cnnctl.latency import clock, measure
 from cnnctl.latency.energy import Meter
-from cnnctl.latency.measure import Bench, Case
 
 ROW = [
     "engine", "batch", "median", "p95", "runs", "images_per_second", "flops", "joules_per_image",
     "peak_memory_bytes", "compile_seconds", "max_abs_difference", "max_abs_output",
     "top1_agreement",
 ]  # fmt: skip
-BENCH = Bench(device(1), (1, 2), 0.001, None, strict=False)
-
-
-def engine(change: float = 0.0, fails: int | None = None, error: Exception | None = None) -> Any:
-    def made(images: Tensor) -> Any:
-        if len(images) == fails:
-            raise error or NetError("it is broken")
-        return lambda: images.flatten(1)[:, :3] * 2 + change
-
-    return lambda: made
-
-
-def absent() -> Any:
-    raise UsageError("it is not installed", "pip install it")
-
-
-def case(**makers: Any) -> Case:
-    return Case((1, 2, 2), torch.float32, makers, {}, 1000, 50)
 
 
 def test_there_is_a_row_for_each_batch_and_engine() -> None:
     said: list[str] = []
-    found = measure.measure(case(eager=engine(), onnxruntime=engine()), BENCH, said.append)
+    found = measured(case(eager=engine(), onnxruntime=engine()), BENCH, said.append)
     rows = found["rows"]
     assert [(row["engine"], row["batch"]) for row in rows] == [
         ("eager", 1), ("onnxruntime", 1), ("eager", 2), ("onnxruntime", 2),
@@ -51,7 +30,7 @@ def test_there_is_a_row_for_each_batch_and_engine() -> None:
 
 
 def test_the_figures_follow_from_the_median() -> None:
-    for row in measure.measure(case(eager=engine()), BENCH, print)["rows"]:
+    for row in measured(case(eager=engine()), BENCH, print)["rows"]:
         assert 0 < row["median"] <= row["p95"]
         assert row["images_per_second"] == row["batch"] / row["median"]
         assert row["flops"] == 2 * 50 * row["batch"] / row["median"]
@@ -60,18 +39,18 @@ def test_the_figures_follow_from_the_median() -> None:
 
 
 def test_memory_is_weights_batch_and_what_the_pass_takes() -> None:
-    found = measure.measure(case(eager=engine(), onnxruntime=engine()), BENCH, print)
+    found = measured(case(eager=engine(), onnxruntime=engine()), BENCH, print)
     peaks = [row["peak_memory_bytes"] for row in found["rows"]]
     assert peaks[1::2] == [None, None]  # it has its own memory, of which we know nothing
     for peak, batch in zip(peaks[::2], (1, 2), strict=True):
         assert 1000 + 16 * batch + 2 * 12 * batch <= peak <= 1100 + 16 * batch + 2 * 12 * batch
     unknown = replace(case(eager=engine()), weight_bytes=None, macs=None)
-    for row in measure.measure(unknown, BENCH, print)["rows"]:
+    for row in measured(unknown, BENCH, print)["rows"]:
         assert row["peak_memory_bytes"] is row["flops"] is None
 
 
 def test_every_engine_is_compared_with_the_first() -> None:
-    found = measure.measure(case(eager=engine(), compiled=engine(0.5)), BENCH, print)
+    found = measured(case(eager=engine(), compiled=engine(0.5)), BENCH, print)
     first, other = found["rows"][:2]
     assert first["max_abs_difference"] is first["top1_agreement"] is None
     assert first["max_abs_output"] == other["max_abs_output"] > 0
@@ -83,7 +62,7 @@ def test_every_engine_is_compared_with_the_first() -> None:
 
 def test_what_is_no_number_is_told_as_none() -> None:
     nan = float("nan")
-    row = measure.measure(case(eager=engine(), compiled=engine(nan)), BENCH, print)["rows"][1]
+    row = measured(case(eager=engine(), compiled=engine(nan)), BENCH, print)["rows"][1]
     assert row["max_abs_difference"] is None
     assert row["top1_agreement"] is not None
     one, other = torch.tensor([[nan, 1.0]]), torch.tensor([[0.0, 1.0]])
@@ -100,54 +79,23 @@ def test_another_class_is_noticed() -> None:
 
 
 def test_outputs_of_other_sizes_are_an_error() -> None:
-    with pytest.raises(NetError, match="two engines give 2x3 and 2x4 numbers"):
+    with pytest.raises(NetError, match="two engines give 2x4 and 2x3 numbers"):
         measure.beside(torch.zeros(2, 3), torch.zeros(2, 4))
 
 
-def test_an_engine_that_is_not_here_is_listed() -> None:
-    net = replace(case(eager=engine(), onnxruntime=absent), absent={"compiled": "why not"})
-    found = measure.measure(net, BENCH, print)
-    assert {row["engine"] for row in found["rows"]} == {"eager"}
-    assert found["unavailable"] == [
-        {"engine": "compiled", "reason": "why not"},
-        {"engine": "onnxruntime", "reason": "it is not installed (pip install it)"},
-    ]
-
-
-def test_an_engine_that_is_asked_for_and_not_here_is_an_error() -> None:
-    with pytest.raises(UsageError, match="it is not installed"):
-        measure.measure(case(onnxruntime=absent), replace(BENCH, strict=True), print)
-    with pytest.raises(NetError, match="it is broken"):
-        measure.measure(case(eager=engine(fails=2)), replace(BENCH, strict=True), print)
-
-
-def test_an_engine_that_fails_is_not_asked_again() -> None:
-    found = measure.measure(case(eager=engine(), compiled=engine(fails=1)), BENCH, print)
-    assert [row["engine"] for row in found["rows"]] == ["eager", "eager"]
-    assert found["unavailable"] == [{"engine": "compiled", "reason": "it is broken"}]
-
-
-def test_a_batch_that_is_too_large_stops_no_other() -> None:
-    full = engine(fails=1, error=torch.OutOfMemoryError())
-    found = measure.measure(case(eager=full, compiled=engine()), BENCH, print)
-    assert [(row["engine"], row["batch"]) for row in found["rows"]] == [
-        ("compiled", 1), ("eager", 2), ("compiled", 2),
-    ]  # fmt: skip
-    assert found["unavailable"] == [
-        {"engine": "eager",
-         "reason": "a batch of 1 does not fit into the memory of the device"},
-    ]  # fmt: skip
-
-
-def test_energy_is_shared_out_over_the_images() -> None:
+def test_energy_is_shared_out_over_the_images(monkeypatch) -> None:
     joules = iter(range(0, 10**6, 7))
     meter = Meter("RAPL", lambda: float(next(joules)))
-    for row in measure.measure(case(eager=engine()), replace(BENCH, meter=meter), print)["rows"]:
-        turns = 7 * 5
+    for row in measured(case(eager=engine()), replace(BENCH, meter=meter), print)["rows"]:
+        turns = 2 * 7 * 5
         assert 0 < row["joules_per_image"] <= turns / (row["runs"] * row["batch"])
+    monkeypatch.setattr(clock, "STEP", 0)
     still = replace(BENCH, meter=Meter("RAPL", lambda: 1.0))
-    for row in measure.measure(case(eager=engine()), still, print)["rows"]:
+    for row in measured(case(eager=engine()), still, print)["rows"]:
         assert row["joules_per_image"] is None  # over before the counter moved
+    broken = replace(BENCH, meter=Meter("NVML", lambda: None))
+    for row in measured(case(eager=engine()), broken, print)["rows"]:
+        assert row["joules_per_image"] is None
 
 
 def test_the_images_are_the_same_each_time() -> None:

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
 import copy
-import io
-import time
 from typing import Any
 
 import pytest
-from rich.console import Console
 from views import lines
 
 from cnnctl.report import bench
@@ -110,11 +107,37 @@ def test_energy_is_told_with_what_it_is_of() -> None:
 
 
 def test_engines_that_are_not_here_are_told_together() -> None:
-    why = [{"engine": "eager", "reason": "no"}, {"engine": "onnxruntime", "reason": "another"},
-           {"engine": "compiled", "reason": "no"}]  # fmt: skip
+    why = [{"engine": "eager", "batch": None, "reason": "no"},
+           {"engine": "onnxruntime", "batch": None, "reason": "another"},
+           {"engine": "compiled", "batch": None, "reason": "no"}]  # fmt: skip
     found = lines("benched", changed(unavailable=why))
     assert "not measured: eager, compiled – no" in found
     assert "not measured: onnxruntime – another" in found
+
+
+def test_batches_that_failed_are_told_with_their_engine() -> None:
+    why = [{"engine": "eager", "batch": 8, "reason": "no"},
+           {"engine": "eager", "batch": 1024, "reason": "no"},
+           {"engine": "compiled", "batch": None, "reason": "no"},
+           {"engine": "eager", "batch": 9, "reason": "other"}]  # fmt: skip
+    found = lines("benched", changed(unavailable=why))
+    assert "not measured: eager, batch 8, 1,024; compiled – no" in found
+    assert "not measured: eager, batch 9 – other" in found
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_net_without_figures_has_only_its_reasons(width) -> None:
+    why = [{"engine": "eager", "batch": None, "reason": "no"}]
+    data = changed(rows=[], unavailable=why)
+    found = lines("benched", data, width)
+    assert found[found.index("not measured: eager – no") - 1].startswith("lenet5 · ")
+    assert not [line for line in found if "median ms" in line]
+    whole = copy.deepcopy(ZOO)
+    whole["nets"].append({**LENET, "name": "vast", "rows": [], "unavailable": why, "top1_of": None})
+    found = lines("zoo", whole, width)
+    assert "not measured: vast – no" in found
+    rows = [line for line in found if line.startswith("vast ")]
+    assert rows == []
 
 
 def test_another_answer_is_told() -> None:
@@ -166,27 +189,3 @@ def test_rates_have_units() -> None:
 )  # fmt: skip
 def test_large_numbers_are_short(value, text) -> None:
     assert bench._short(value) == text
-
-
-def test_on_a_terminal_a_line_moves(monkeypatch) -> None:
-    shown = io.StringIO()
-    monkeypatch.setattr(
-        bench, "Console", lambda **_: Console(file=shown, force_terminal=True, width=80)
-    )
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(bench, "PATIENCE", 0)
-    with bench.telling() as tell:
-        time.sleep(0.01)
-        tell("lenet5: batch 8")
-        time.sleep(0.2)
-    assert "measuring lenet5: batch 8" in shown.getvalue()
-
-
-def test_elsewhere_there_is_a_line_now_and_then(monkeypatch, capsys) -> None:
-    monkeypatch.setattr(bench, "EVERY", 0.02)
-    with bench.telling() as tell:
-        tell("one")
-        time.sleep(0.03)
-        tell("two")
-        tell("three")
-    assert capsys.readouterr().err == "measuring two\n"

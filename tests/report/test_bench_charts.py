@@ -162,3 +162,11 @@ def test_places_that_cannot_be_written_are_refused() -> None:
     Path("zoo.png").mkdir()
     assert refused(data(), "zoo.png").startswith("cannot write zoo.png: ")
     assert list(Path().glob(".zoo*")) == []
+
+
+def test_a_net_without_figures_is_not_drawn() -> None:
+    costs, times = bench_charts.figure(
+        data(net("vgg16"), net("resnet18"), net("vgg19", rows=[]))
+    ).axes
+    assert [label.get_text() for label in times.get_yticklabels()] == ["vgg16", "resnet18"]
+    assert len(costs.collections[0].get_offsets()) == 2

@@ -30,7 +30,8 @@ EXPORTED: dict[str, Any] = {
     },
 }  # fmt: skip
 INT8 = {
-    "kind": "int8", "top1_lost": 0.0078125, "drop": 0.02, "bytes_before": 450_000,
+    "kind": "int8", "top1_lost": 0.0078125, "interval": [-0.005, 0.0212], "p": 0.53,
+    "drop": 0.02, "bytes_before": 450_000,
     "calibrated_on": 128,
 }  # fmt: skip
 
@@ -54,7 +55,7 @@ def test_what_it_is_and_where() -> None:
     found = lines("exported", EXPORTED, 120)
     inside = "preprocess and softmax inside"
     assert f"format    onnx · fp32 · any batch · {inside} · 0.31 MB" in found
-    assert "error     2.4e-07 of a probability, 1.0e-04 is allowed" in found
+    assert "error     2.4e-07 of the largest logit, 1.0e-04 is allowed" in found
     assert "sha256    50a60eb4f21f30f1…" in found
     assert f"file      {FOLDER}/lenet5.onnx" in found
 
@@ -79,11 +80,11 @@ def test_commands_are_never_cut_so_that_they_can_be_copied() -> None:
         ),
         (
             with_parity(tolerance=None),
-            "error     2.4e-07 of a probability; int8 is judged by top-1",
+            "error     2.4e-07 of the largest logit; int8 is judged by top-1",
         ),
         (
             {**EXPORTED, "quantize": INT8},
-            "int8      top-1 -0.78 points · 0.45 MB before · scaled on 128 training images",
+            "int8      top-1 -0.78 points, 95 % -2.12 to +0.50 (p = 0.53)",
         ),
     ],
 )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
+import onnxruntime
 import pytest
 import torch
 from exports import cpu, pixels
@@ -12,6 +14,7 @@ from exports import cpu, pixels
 from cnnctl import manifest
 from cnnctl.cli import main
 from cnnctl.errors import CheckpointError, UsageError
+from cnnctl.export.silence import quiet
 from cnnctl.scoring import exported
 from cnnctl.scoring.exported import ONLY_DATA
 
@@ -95,7 +98,66 @@ def test_onnxruntime_without_a_gpu_says_so(files: dict[str, Path]) -> None:
     object.__setattr__(device, "accelerator", "gpu")
     with pytest.raises(UsageError, match="no GPU") as caught:
         exported.session(files["onnx"], device)
-    assert caught.value.hint == "hardware=cpu, or pip install onnxruntime-gpu"
+    assert (caught.value.hint or "").startswith("hardware=cpu, or pip install onnxruntime-gpu")
+
+
+class Falling:
+    """An onnxruntime whose GPU does not start."""
+
+    def __init__(self, provider: str) -> None:
+        self.provider = provider
+        self.asked: list[Any] = []
+
+    def __call__(self, _file: str, _options: Any, **more: Any) -> Falling:
+        self.asked.append(more)
+        return self
+
+    def get_providers(self) -> list[str]:
+        return [self.provider, "CPUExecutionProvider"]
+
+
+@pytest.mark.parametrize(("devices", "number"), [(1, 0), ((1,), 1)])
+def test_a_gpu_that_does_not_start_is_no_cpu(
+    files: dict[str, Path], monkeypatch, devices: Any, number: int
+) -> None:
+    _, device = cpu()
+    object.__setattr__(device, "accelerator", "gpu")
+    object.__setattr__(device, "devices", devices)
+    names = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
+    falling = Falling("CPUExecutionProvider")
+    monkeypatch.setattr(onnxruntime, "InferenceSession", falling)
+    with pytest.raises(UsageError, match="would run on CPUExecutionProvider"):
+        exported.session(files["onnx"], device)
+    (asked,) = falling.asked
+    assert asked["providers"] == [("CUDAExecutionProvider", {"device_id": number})]
+    assert not asked["enable_fallback"]
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Falling("CUDAExecutionProvider"))
+    assert exported.session(files["onnx"], device) is not None
+
+
+def test_onnxruntime_itself_says_nothing(tmp_path: Path, capfd) -> None:
+    """Its log goes past Python, straight to the terminal."""
+    _, device = cpu()
+    (tmp_path / "net.onnx").write_bytes(b"no graph")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        exported.session(tmp_path / "net.onnx", device)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_trace_that_is_bound_to_the_cpu_says_so_on_a_gpu(tmp_path: Path) -> None:
+    class Counting(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images.sum((1, 2, 3))[:, None] + torch.arange(images.shape[0])
+
+    _, device = cpu()
+    file = tmp_path / "net.torchscript"
+    with quiet():
+        torch.jit.save(torch.jit.trace(Counting(), torch.zeros(2, 1, 4, 4)), str(file))
+    assert exported.OPENERS["torchscript"](file, device) is not None
+    object.__setattr__(device, "accelerator", "gpu")
+    with pytest.raises(UsageError, match="computes on the CPU alone"):
+        exported.OPENERS["torchscript"](file, device)
 
 
 @pytest.mark.parametrize("value", [None, "0"])

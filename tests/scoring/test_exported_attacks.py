@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pickle
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -110,6 +111,26 @@ def replaced(ending: str, held: bytes) -> Callable[[str, bytes], bytes]:
     return lambda name, old: held if name.endswith(ending) else old
 
 
+def saving(path: Path) -> Callable[[str, bytes], bytes]:
+    """The outermost function first writes a file."""
+
+    def change(name: str, held: bytes) -> bytes:
+        if "/export/program" not in name or not name.endswith(".py"):
+            return held
+        head, sep, body = held.decode().partition("-> Tensor:\n")
+        return f'{head}{sep}    torch.save(images, "{path}")\n{body}'.encode()
+
+    return change
+
+
+def shouted(file: Path, copy: Path) -> Path:
+    """The archive with capitals in the names of its code, which torch's reader does not mind."""
+    with zipfile.ZipFile(file) as old, zipfile.ZipFile(copy, "w") as new:
+        for name in old.namelist():
+            new.writestr(re.sub(r"\.py$", ".PY", name), old.read(name))
+    return copy
+
+
 def attack(kind: str, files: dict[str, Path], folder: Path, evil: Evil) -> Path:
     """A file that runs `evil` if it is unpickled."""
     program, script = files["torch_export"], files["torchscript"]
@@ -124,7 +145,11 @@ def attack(kind: str, files: dict[str, Path], folder: Path, evil: Evil) -> Path:
         "script_data": (script, replaced("/data.pkl", pickle.dumps(evil))),
         "script_constants": (script, replaced("constants.pkl", pickle.dumps(evil))),
         "script_inputs": (script, replaced("traced_inputs.pkl", pickle.dumps(evil))),
+        "script_save": (script, saving(evil.folder)),
     }
+    if kind == "script_shouted":
+        calls = rewritten(script, folder / "calls.torchscript", saving(evil.folder))
+        return shouted(calls, folder / "evil.torchscript")
     if kind in archives:
         file, change = archives[kind]
         return rewritten(file, folder / f"evil{file.suffix}", change)
@@ -144,7 +169,7 @@ def evil(tmp_path: Path) -> Evil:
 
 ATTACKS = (
     "pt2_weights", "pt2_constants", "pt2_opaque", "pt2_size", "pt2_call", "script_data",
-    "script_constants", "ckpt", "pth", "pt", "safetensors", "onnx", "pt2", "torchscript",
+    "script_constants", "script_save", "script_shouted", "ckpt", "pth", "pt", "safetensors", "onnx", "pt2", "torchscript",
 )  # fmt: skip
 
 
@@ -179,3 +204,13 @@ def test_torch_would_run_it_were_it_not_told_otherwise(
     with contextlib.suppress(Exception):
         torch.export.load(str(file)).module()(pixels(1, 1, 32, 32))
     assert evil.folder.exists()
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.load` is deprecated")
+@pytest.mark.parametrize("kind", ["script_save", "script_shouted"])
+def test_torch_would_write_the_file(
+    files: dict[str, Path], tmp_path: Path, evil: Evil, kind: str
+) -> None:
+    file = attack(kind, files, tmp_path, evil)
+    torch.jit.load(str(file))(torch.zeros(1, 1, 32, 32))
+    assert evil.folder.is_file()

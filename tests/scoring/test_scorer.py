@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from cnnctl.data.prepare import Prepare
 from cnnctl.nets.net import Net
-from cnnctl.scoring.scorer import Eager
+from cnnctl.scoring.scorer import Eager, Placed, number
 
 
 def eager(net: Net, precision: Any = "32-true") -> Eager:
@@ -94,3 +94,23 @@ def test_bytes_in_any_layout_give_the_same_logits() -> None:
     turned = given.to(memory_format=torch.channels_last)
     assert torch.equal(prepare.plain(given), prepare.plain(turned))
     assert torch.equal(eager(net)(given), eager(net)(turned))
+
+
+@pytest.mark.parametrize(
+    ("precision", "found"),
+    [("32-true", (torch.float32, False)), ("16-mixed", (torch.float16, True)),
+     ("16-true", (torch.float16, False)), ("bf16-mixed", (torch.bfloat16, True)),
+     ("bf16-true", (torch.bfloat16, False)), ("64-true", (torch.float64, False))],
+)  # fmt: skip
+def test_the_number_format_of_a_precision(precision: str, found: tuple[torch.dtype, bool]) -> None:
+    assert number(precision) == found
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true", "64-true"])
+def test_a_placed_net_computes_what_is_evaluated(precision: Any) -> None:
+    device, given = dataclasses.replace(CPU, precision=precision), images()
+    expected = eager(flat(), precision)(given)
+    prepared = Prepare(settings(), len(CLASSES)).plain(given)
+    placed = Placed(flat(), device, channels_last=False)
+    assert torch.equal(placed(prepared).float(), expected)
+    assert torch.equal(placed(placed.given(prepared)).float(), expected)

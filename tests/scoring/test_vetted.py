@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 import zipfile
 from pathlib import Path
@@ -125,17 +126,120 @@ def test_what_torch_would_look_up_or_run_is_refused(entry: dict[str, Any]) -> No
         vetted._checked({"graph": [{"deep": [entry]}]})
 
 
-def test_torchscript_that_cnnctl_writes_passes(tmp_path: Path) -> None:
-    file = tmp_path / "lenet5.torchscript"
+@pytest.fixture(scope="module")
+def scripted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("made") / "lenet5.torchscript"
     with quiet():
         torchscript.write(*program(format="torchscript"), file)
-    vetted.script(file)
+    return file
 
 
-@pytest.mark.parametrize("call", ["torch.from_file(a)", "ops.mine.run(a)", "torch.save(a)"])
-def test_torchscript_that_touches_files_is_refused(tmp_path: Path, call: str) -> None:
-    file = tmp_path / "script.torchscript"
+def test_of_torchscript_that_cnnctl_writes_code_and_tensors_are_kept(scripted: Path) -> None:
+    clean = vetted.script(scripted)
+    with zipfile.ZipFile(clean) as kept, zipfile.ZipFile(scripted) as given:
+        names = set(given.namelist())
+        assert set(kept.namelist()) < names
+        left_out = names - set(kept.namelist())
+        assert {name.rpartition(".")[2] for name in left_out} <= {
+            "debug_pkl", "lenet5/extra/cnnctl", "pkl", "lenet5/traced_inputs/0"
+        }  # fmt: skip
+        assert "lenet5/data.pkl" not in left_out
+        assert all(kept.read(name) == given.read(name) for name in kept.namelist())
+    clean.seek(0)
+    with quiet():
+        assert torch.jit.load(clean) is not None
+
+
+def code(file: Path, text: str, name: str = "code/__torch__.py") -> Path:
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("script/code/__torch__.py", f"def forward(self, a):\n  return {call}\n")
-    with pytest.raises(Unsafe, match="its code calls"):
+        archive.writestr(f"script/{name}", text)
+    return file
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "torch.from_file(a)", "ops.mine.run(a)", "torch.save(a)", "torch.save (a)", "a.save(b)",
+        "(torch.save)(a)", "torch . save(a)", "torch.\nsave(a)", "[torch.save][0](a)", "fork(a)",
+        "getattr(torch, \"save\")(a)", "torch.warn(a)", "ops.aten.save(a)", "print(a)",
+        "torch.save.forward(a)", "ops.prim.RaiseException(a)", "torch._cuda_thing(a)", "torch",
+        "a # b", "a \\\n (b)", "__torch__.run(a)",
+    ],
+)  # fmt: skip
+def test_torchscript_that_calls_anything_else_is_refused(tmp_path: Path, text: str) -> None:
+    file = code(tmp_path / "script.torchscript", f"def forward(self, a):\n  return {text}\n")
+    with pytest.raises(Unsafe, match="its code"):
+        vetted.script(file)
+
+
+@pytest.mark.parametrize("name", ["__setstate__", "__getattr__", "run"])
+def test_functions_that_torch_may_call_by_itself_are_refused(tmp_path: Path, name: str) -> None:
+    file = code(tmp_path / "script.torchscript", f"class A(Module):\n  def {name}(self, a):\n")
+    with pytest.raises(Unsafe, match=f"its code calls def {name}"):
+        vetted.script(file)
+
+
+def test_another_name_for_a_function_is_refused(tmp_path: Path) -> None:
+    file = code(tmp_path / "script.torchscript", "  int = torch.save\n  _0 = int(a)\n")
+    with pytest.raises(Unsafe, match=r"its code names torch\.save"):
+        vetted.script(file)
+
+
+@pytest.mark.parametrize("text", ["torch.add(a, torch.conv2d(b, c))", "(a).forward(b, )", "(a)"])
+def test_operators_and_layers_pass(tmp_path: Path, text: str) -> None:
+    file = code(tmp_path / "script.torchscript", f"def forward(self, a):\n  return {text}\n")
+    assert vetted.script(file).getbuffer().nbytes > 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "code/__torch__.PY",
+        "CODE/__torch__.py",
+        "code/a.py",
+        "data.PKL",
+        "mobile.pkl",
+        "attributes.pkl",
+    ],
+)
+def test_other_names_are_refused_in_torchscript(tmp_path: Path, name: str) -> None:
+    file = code(tmp_path / "script.torchscript", "pass", name)
+    with pytest.raises(Unsafe, match="which is not of TorchScript"):
+        vetted.script(file)
+
+
+def test_names_that_differ_in_capitals_are_refused_in_torchscript(tmp_path: Path) -> None:
+    file = code(tmp_path / "script.torchscript", "pass")
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("script/code/__TORCH__.py", "")
+    with pytest.raises(Unsafe, match="two files of one name"):
+        vetted.script(file)
+
+
+def bomb(file: Path, name: str, size: int) -> Path:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"net/{name}", bytes(size))
+    return file
+
+
+@pytest.mark.parametrize("vet", [vetted.program, vetted.script])
+def test_a_small_file_does_not_become_a_large_one(tmp_path: Path, vet: Any) -> None:
+    with pytest.raises(Unsafe, match="compressed, which torch does not do"):
+        vet(bomb(tmp_path / "net", "data/weights/weight_0", 2**20))
+    with pytest.raises(Unsafe, match="larger than the file"):
+        vet(bomb(tmp_path / "net", "code/__torch__.py", vetted.LARGEST + 1))
+
+
+def test_parts_that_lie_on_each_other_are_refused(tmp_path: Path) -> None:
+    """Stored once, and named many times."""
+    file = tmp_path / "net"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("net/data/0", bytes(10_000))
+        (first,) = archive.filelist
+        for number in range(1, 9):
+            again = copy.copy(first)
+            again.filename = f"net/data/{number}"
+            archive.filelist.append(again)
+            archive.NameToInfo[again.filename] = again
+    with pytest.raises(Unsafe, match="larger than the file"):
         vetted.script(file)
