@@ -14,7 +14,14 @@ import sys
 
 from cnnctl import __version__
 from cnnctl.commands import COMMON, FLAG, OPTIONAL, SHORT, VERBS, Call, Verb
-from cnnctl.errors import EXIT_FAILED, EXIT_INTERRUPTED, CnnctlError, UsageError
+from cnnctl.errors import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
+    CnnctlError,
+    Terminated,
+    UsageError,
+)
 
 TYPE_CHECKING = False  # typing itself is not imported: it would slow down `cnnctl --help`
 if TYPE_CHECKING:
@@ -35,16 +42,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[:1] == ["__complete"]:
         return importlib.import_module("cnnctl.commands.completion").complete()
     try:
-        code = _run(words)
+        code = _run(words, alone=argv is None)
         sys.stdout.flush()  # here a broken pipe can still be caught
     except CnnctlError as error:
         if "--debug" in words:
             raise
         _fail(words, error.kind, error.message, error.hint, str(error))
         return error.exit_code
-    except KeyboardInterrupt:
-        _fail(words, "interrupted", "interrupted", None, "interrupted")
-        return EXIT_INTERRUPTED
+    except (KeyboardInterrupt, Terminated) as stopped:
+        killed = isinstance(stopped, Terminated)
+        text = "stopped by SIGTERM" if killed else "interrupted"
+        _fail(words, "interrupted", text, None, text)
+        return EXIT_TERMINATED if killed else EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe has gone, as in `cnnctl list models | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
@@ -55,6 +64,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         _fail(words, "crash", text, "this is a bug; --debug shows where", text)
         return EXIT_FAILED
     return code
+
+
+def _end_on_sigterm() -> None:
+    """Let SIGTERM clear away what is half done, as Ctrl-C does; training has its own handler.
+
+    Processes that are forked from this one end as they would without it.
+    """
+    import signal
+
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:  # ignored, or a caller's own
+        return
+    own = os.getpid()
+
+    def end(number: int, _: object) -> None:
+        if os.getpid() == own:
+            raise Terminated
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def parse(words: Sequence[str]) -> Call:
@@ -80,7 +109,7 @@ def parse(words: Sequence[str]) -> Call:
     return Call(name, targets, overrides, flags)
 
 
-def _run(words: list[str]) -> int:
+def _run(words: list[str], *, alone: bool) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(overview())
         return 0
@@ -97,6 +126,8 @@ def _run(words: list[str]) -> int:
         help_page = importlib.import_module("cnnctl.commands.help")
         print(help_page.page(call.verb))
         return 0
+    if alone:
+        _end_on_sigterm()
     module = VERBS[call.verb].module or call.verb
     result = importlib.import_module(f"cnnctl.commands.{module}").run(call)
     if result is None or os.environ.get("RANK", "0") != "0":  # the first process shows it

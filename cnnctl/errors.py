@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 EXIT_FAILED = 1
 EXIT_USER = 2
 EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
 
 
 class Problem:
@@ -93,6 +94,10 @@ class Stopped(CnnctlError):  # noqa: N818 - not an error of the command
         super().__init__(message, hint)
         self.args = (message, hint, number)  # so that the error survives pickling
         self.exit_code = 128 + number
+
+
+class Terminated(BaseException):
+    """SIGTERM has come while nothing is being trained: what is half done is cleared away."""
 
 
 class UserError(CnnctlError):

@@ -160,8 +160,14 @@ def _onnx(file: Path) -> str | None:
 def _archive(file: Path) -> str | None:
     """A zip of torch's; what is not compressed in it stands in a folder `extra`."""
     with zipfile.ZipFile(file) as archive:
-        names = [name for name in archive.namelist() if name.endswith(f"/extra/{ENTRY}")]
-        return archive.read(names[0]).decode() if names else None
+        found = [one for one in archive.infolist() if one.filename.endswith(f"/extra/{ENTRY}")]
+        if not found:
+            return None
+        entry = found[0]
+        if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > file.stat().st_size:
+            raise ValueError(f"{entry.filename} is not as torch writes it")
+        with archive.open(entry) as opened:  # so many bytes, whatever it would unpack to
+            return opened.read(entry.file_size).decode()
 
 
 def _safetensors(file: Path) -> str | None:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -183,3 +184,15 @@ def test_a_closed_pipe_is_no_error_message(words: list[str], unbuffered: str) ->
 def test_the_module_is_the_command(process) -> None:
     assert process("--version") == (0, f"cnnctl {__version__}\n", "")
     assert process("trian").code == 2
+
+
+def test_sigterm_clears_away_what_is_half_done(tmp_path) -> None:
+    words = ["bench", "resnet50", "seconds=60", "batch=1", "engines=eager"]
+    command = [sys.executable, "-m", "cnnctl", *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as started:
+        while "libtorch_cpu" not in Path(f"/proc/{started.pid}/maps").read_text():
+            time.sleep(0.1)
+        started.terminate()
+        _, told = started.communicate(timeout=60)
+    assert (started.returncode, told) == (143, "cnnctl: stopped by SIGTERM\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]

@@ -214,3 +214,11 @@ def test_torchscript_under_its_usual_name_is_known_by_what_is_in_it(tmp_path) ->
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("net/data.pkl", b"")
     assert manifest.kind(file) is None
+
+
+def test_a_manifest_that_would_unpack_to_more_than_the_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "net.pt2"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("net/extra/cnnctl", b" " * 2**22)
+    with pytest.raises(CheckpointError, match="is not as torch writes it"):
+        manifest.read(file)

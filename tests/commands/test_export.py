@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -234,3 +236,16 @@ def test_a_net_of_torchvision_gets_a_file_name_without_a_slash(cnnctl, tmp_path:
     file = Path(cnnctl("export", str(run), *words).document["result"]["file"])
     assert file.name == "torchvision-squeezenet1_1.torchscript"
     assert "_torchvision-squeezenet1_1_fake_" in file.parent.name
+
+
+def test_sigterm_in_the_middle_leaves_nothing(cnnctl, lenet: Path, monkeypatch) -> None:
+    before = exports(lenet)
+
+    def ended(*_: Any, **__: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(make, "_prove", ended)
+    outcome = cnnctl("export", str(lenet), "format=torchscript", "images=3")
+    assert outcome.code == 143
+    assert outcome.err.endswith("stopped by SIGTERM; nothing was kept\n")
+    assert before == exports(lenet)

@@ -11,8 +11,8 @@ from cnnctl.config.verbs import Export
 def broken(given: tuple[str, ...] = (), **changes: Any) -> list[str]:
     values: dict[str, Any] = {
         "checkpoint": "best", "format": "onnx", "include": None, "dynamic_batch": True,
-        "precision": "fp32", "quantize": None, "images": 256, "tolerance": None, "raw_tolerance": None, "drop": 0.02,
-        "output": None,
+        "precision": "fp32", "quantize": None, "images": 256, "tolerance": None,
+        "raw_tolerance": None, "drop": 0.02, "output": None,
     }  # fmt: skip
     export = Export(**values | changes)
     return [str(problem) for problem in rules_export.broken(export, {*given, *changes})]
@@ -52,6 +52,22 @@ def test_these_go_together(changes: dict[str, Any]) -> None:
         (
             {"include": ("softmax", "softmax")},
             "include names a part twice, got softmax,softmax (include=preprocess,softmax)",
+        ),
+        (
+            {"format": "safetensors", "raw_tolerance": 0.1},
+            "raw_tolerance has no effect on a file that does not resize (leave it out)",
+        ),
+        (
+            {"format": "torchscript", "raw_tolerance": 0.1},
+            "raw_tolerance has no effect on a file that does not resize (include=preprocess)",
+        ),
+        (
+            {"include": ("softmax",), "raw_tolerance": 0.1},
+            "raw_tolerance has no effect on a file that does not resize (include=preprocess)",
+        ),
+        (
+            {"quantize": "int8", "raw_tolerance": 0.1},
+            "raw_tolerance has no effect on int8, which is judged by what top-1 loses (drop=0.02)",
         ),
         (
             {"format": "torchscript", "quantize": "int8"},

@@ -197,3 +197,28 @@ def test_the_net_itself_stays_as_it_was() -> None:
     made(one)
     assert weights.sha256(one.net.state_dict()) == before
     assert next(one.net.parameters()).dtype == torch.float32
+
+
+def test_each_tolerance_is_of_its_own_images() -> None:
+    parity = made(job(tolerance=1e-3, raw_tolerance=0.5))["parity"]
+    assert (parity["tolerance"], parity["raw"]["tolerance"]) == (1e-3, 0.5)
+
+
+def test_a_raw_tolerance_is_held() -> None:
+    with pytest.raises(ExportError, match="on images of other sizes it is off by") as caught:
+        made(job(precision="fp16", raw_tolerance=1e-5))
+    assert (caught.value.hint or "").startswith("nothing was kept; raw_tolerance=")
+
+
+def test_a_file_that_cannot_be_run_is_one_line(monkeypatch) -> None:
+    def lacking(*_: Any) -> dict[str, Any]:
+        raise NotImplementedError("no avg_pool3d for 'Half'\nmore")
+
+    monkeypatch.setattr(make.parity, "prove", lacking)
+    with pytest.raises(ExportError) as caught:
+        made(job(format="torchscript", precision="fp16"))
+    assert str(caught.value) == (
+        "lenet5 as torchscript cannot be run: no avg_pool3d for 'Half'"
+        " (nothing was kept; precision=fp32)"
+    )
+    assert not Path("out").exists()

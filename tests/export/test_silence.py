@@ -4,6 +4,7 @@ import logging
 import warnings
 
 import pytest
+import torch
 
 from cnnctl.export.silence import CHATTY, quiet
 
@@ -11,6 +12,13 @@ from cnnctl.export.silence import CHATTY, quiet
 def test_known_warnings_are_not_heard() -> None:
     with quiet():
         warnings.warn("`torch.jit.trace` is deprecated. Please switch", FutureWarning, stacklevel=1)
+
+
+def test_torch_asks_whether_there_are_pixels_where_it_normalises_over_channels() -> None:
+    """Which a trace keeps as it was: there are some."""
+    with quiet():
+        found = torch.jit.trace(torch.nn.LocalResponseNorm(2), torch.ones(1, 4, 3, 3))
+    assert found(torch.ones(5, 4, 2, 2)).shape == (5, 4, 2, 2)
 
 
 def test_all_others_are() -> None:

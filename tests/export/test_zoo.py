@@ -69,7 +69,7 @@ def test_every_net_is_the_same_in_every_format(tmp_path: Path, name: str) -> Non
 
 @pytest.mark.parametrize("kind", list(WRITERS))
 @pytest.mark.parametrize("name", marked(smallest(), {WHOLE}))
-def test_a_net_of_every_family_is_exported_with_everything_in_it(name: str, kind: str) -> None:
+def test_a_net_of_every_family_is_exported_with_everything_in_it(name: str, kind: Any) -> None:
     """As the command does it, images of other sizes included."""
     channels, size, _ = zoo.spec(name).input
     own = ["optimizer=sgd", "optimizer.momentum=0", "optimizer.weight_decay=0"]

@@ -169,7 +169,8 @@ def evil(tmp_path: Path) -> Evil:
 
 ATTACKS = (
     "pt2_weights", "pt2_constants", "pt2_opaque", "pt2_size", "pt2_call", "script_data",
-    "script_constants", "script_save", "script_shouted", "ckpt", "pth", "pt", "safetensors", "onnx", "pt2", "torchscript",
+    "script_constants", "script_save", "script_shouted", "ckpt", "pth", "pt", "safetensors",
+    "onnx", "pt2", "torchscript",
 )  # fmt: skip
 
 

@@ -161,7 +161,7 @@ def code(file: Path, text: str, name: str = "code/__torch__.py") -> Path:
     [
         "torch.from_file(a)", "ops.mine.run(a)", "torch.save(a)", "torch.save (a)", "a.save(b)",
         "(torch.save)(a)", "torch . save(a)", "torch.\nsave(a)", "[torch.save][0](a)", "fork(a)",
-        "getattr(torch, \"save\")(a)", "torch.warn(a)", "ops.aten.save(a)", "print(a)",
+        'getattr(torch, "save")(a)', "torch.warn(a)", "ops.aten.save(a)", "print(a)",
         "torch.save.forward(a)", "ops.prim.RaiseException(a)", "torch._cuda_thing(a)", "torch",
         "a # b", "a \\\n (b)", "__torch__.run(a)",
     ],
