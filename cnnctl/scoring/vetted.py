@@ -64,9 +64,9 @@ OTHERS = ("ops.prim.NumToTensor", "torch.device")
 PRIVATE = ("_convolution", "_convolution_mode")  # of those that users do not call; all checked
 TEXTS = frozenset(  # words that operators take as text, and texts that TorchScript computes with
     {
-        "a", "approximate", "b", "equation", "indexing", "interpolation", "key", "mode", "norm",
-        "ord", "pad_mode", "padding", "padding_side", "reduce", "rounding_mode", "s", "self",
-        "separator", "side", "string",
+        "a", "approximate", "b", "el", "equation", "indexing", "interpolation", "key", "mode",
+        "norm", "ord", "pad_mode", "padding", "padding_side", "reduce", "rounding_mode", "s",
+        "self", "separator", "side", "string", "substr",
     }
 )  # fmt: skip
 
