@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from cnnctl.errors import ExportError
@@ -21,7 +22,8 @@ def lost(proven: dict[str, Any], drop: float) -> dict[str, Any]:
     if share > drop:
         text = f"int8 loses {100 * share:.2f} points of top-1, {100 * drop:.2f} may go"
         text += f"; 95 % interval {100 * low:.2f} to {100 * high:.2f}, on {proven['n']:,} images"
-        raise ExportError(text, f"{HINT}; drop={share:.2g} would take it")
+        enough = math.ceil(round(share * 1e4, 6)) / 1e4  # rounded down, it would be refused again
+        raise ExportError(text, f"{HINT}; drop={enough:g} would take it")
     p = mcnemar(proven["only_export_right"], proven["only_eager_right"])
     return {"top1_lost": share, "interval": [low, high], "p": p, "drop": drop}
 

@@ -87,7 +87,7 @@ def session(file: Path | bytes, device: Device, threads: int | None = None) -> A
     try:
         made = onnxruntime.InferenceSession(
             file if isinstance(file, bytes) else str(file), options,
-            providers=[(name, {"device_id": device.first.index} if gpu else {})],
+            providers=[(name, _of_gpu(device) if gpu else {})],
             enable_fallback=0,  # to the CPU, with lines on stdout
         )  # fmt: skip
     except Exception as wrong:  # the library has a dozen of its own
@@ -98,6 +98,11 @@ def session(file: Path | bytes, device: Device, threads: int | None = None) -> A
         text = f"onnxruntime cannot use the GPU and would run on {made.get_providers()[0]}"
         raise UsageError(text, NO_GPU)
     return made
+
+
+def _of_gpu(device: Device) -> dict[str, Any]:
+    """Which one, and products in the number format that `hardware.matmul` says."""
+    return {"device_id": device.first.index, "use_tf32": str(int(device.matmul != "highest"))}
 
 
 def _onnx(file: Path, device: Device) -> Run:

@@ -130,7 +130,8 @@ def test_a_gpu_that_does_not_start_is_no_cpu(
     with pytest.raises(UsageError, match="would run on CPUExecutionProvider"):
         exported.session(files["onnx"], device)
     (asked,) = falling.asked
-    assert asked["providers"] == [("CUDAExecutionProvider", {"device_id": number})]
+    wanted = {"device_id": number, "use_tf32": "0"}
+    assert asked["providers"] == [("CUDAExecutionProvider", wanted)]
     assert not asked["enable_fallback"]
     monkeypatch.setattr(onnxruntime, "InferenceSession", Falling("CUDAExecutionProvider"))
     assert exported.session(files["onnx"], device) is not None
