@@ -35,7 +35,7 @@ def printed(command: str, folder: Path) -> str:
 def masked(text: str) -> str:
     """Text without numbers, rules and the widths that follow from numbers."""
     text = re.sub(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_(\w+?)_(\w+?)_[0-9a-f]{4}", r"RUN_\1_\2", text)
-    text = re.sub(r"sha256 [0-9a-f]+", "sha256 #", text).replace(" thread)", " threads)")
+    text = re.sub(r"sha256 +[0-9a-f]+", "sha256 #", text).replace(" thread)", " threads)")
     text = re.sub(r"\d[\d,.:]*", "#", text)
     text = text.replace("time # s", "time #")  # a minute and more is 0:01:02
     return re.sub(r"[ ─]+", " ", text)

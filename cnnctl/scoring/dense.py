@@ -44,7 +44,8 @@ class Dense:
         except SmallImageError as wrong:
             raise SmallImageError(wrong.message, "larger scales") from wrong
         self.inner = copy(scorer)
-        self.inner.net = Averaged(maps).eval()  # pyright: ignore[reportAttributeAccessIssue] - called alone
+        self.inner.placed = copy(scorer.placed)
+        self.inner.placed.run = Averaged(maps).eval()
         self.classes = scorer.classes
 
     def __call__(self, images: Tensor, /) -> Tensor:
