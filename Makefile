@@ -6,7 +6,7 @@ train: .venv/core  ## train LeNet-5 on handwritten digits; ARGS="model=mlp seed=
 	$(BIN)/cnnctl train $(ARGS)
 
 test: .venv/dev  ## run the tests; ARGS="tests/nets -k lenet" for some of them
-	$(BIN)/pytest -n auto -m "not slow and not gpu" $(ARGS)
+	$(BIN)/pytest -n auto --dist worksteal -m "not slow and not gpu" $(ARGS)
 
 check: .venv/dev  ## formatting, lint, types, import contracts
 	$(BIN)/ruff format --check .

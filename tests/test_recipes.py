@@ -13,7 +13,13 @@ from cnnctl.config import paths
 RECIPES = {file.stem: file for file in sorted((paths.conf_dir() / "recipe").glob("*.yaml"))}
 
 
-@pytest.mark.parametrize("name", RECIPES)
+SLOW = {"vgg", "resnet_slides", "wide_resnet_cifar"}  # others of their kind are quicker
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in RECIPES],
+)
 def test_a_recipe_runs_to_the_end_on_a_few_images(cnnctl, name) -> None:
     done = cnnctl("train", f"recipe={name}", "--smoke", "--json", "progress=none")
     assert done.code == 0, done.err

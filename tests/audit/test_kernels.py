@@ -58,7 +58,7 @@ def test_columns_of_torchs_own_kernels_are_told_to_the_byte(numbers, transposed,
     assert told == taken
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(SIZES)
 def test_dilated_ones_unfold_one_image_after_the_other(numbers) -> None:
     args = convolution(*numbers[:4], 1, 3, 2, kind=DOUBLE)

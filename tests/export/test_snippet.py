@@ -18,8 +18,12 @@ from cnnctl.export.silence import quiet
 WRITERS = {"onnx": onnx.write, "torch_export": torch_export.write, "torchscript": torchscript.write}
 
 
-@pytest.mark.parametrize("kind", list(WRITERS))
-@pytest.mark.parametrize("include", [(), ("preprocess", "softmax")])
+BARE = [pytest.param(kind, (), marks=pytest.mark.slow) for kind in WRITERS]
+
+
+@pytest.mark.parametrize(
+    ("kind", "include"), [*((kind, ("preprocess", "softmax")) for kind in WRITERS), *BARE]
+)
 def test_the_lines_name_the_class(tmp_path: Path, kind: str, include: tuple[str, ...]) -> None:
     classes = tuple(f"class {number}" for number in range(10))
     made, about = program(format=kind, include=include, classes=classes)

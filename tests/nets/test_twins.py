@@ -23,7 +23,13 @@ def scatter(net: nn.Module) -> dict[str, Tensor]:
     return net.state_dict()
 
 
-@pytest.mark.parametrize("name", TWINS)
+LARGE = {"vgg_b", "vgg_e", "vgg13", "vgg13_bn", "vgg16_bn", "vgg19", "vgg19_bn"}  # 133 M and more
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in TWINS],
+)
 def test_a_twin_gives_the_same_numbers_to_the_last_bit(name: str) -> None:
     made = spec(name)
     assert made.twin is not None

@@ -117,7 +117,16 @@ def test_one_step_on_real_digits_reaches_every_parameter(name: str) -> None:
     assert any(not torch.equal(value, before[key]) for key, value in net.named_parameters())
 
 
-@pytest.mark.parametrize("name", EVERY)
+LAYERED = {"inception_v3", "densenet_bc100_12", "googlenet_tv", "mobilenet_v2"}  # slow to trace
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in SMALLEST - LAYERED else [pytest.mark.slow])
+        for name in FILES
+    ],
+)
 def test_torch_export_and_torch_compile_trace_it(name: str) -> None:
     shape, switch = small(name)
     net = on_meta(name, shape, 10, **switch).eval()

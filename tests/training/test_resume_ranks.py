@@ -75,7 +75,9 @@ def killed(tmp_path: Path) -> Callable[[str], tuple[Path, str]]:
     return kill
 
 
-@pytest.mark.parametrize("which", ["all", "second"])
+@pytest.mark.parametrize(
+    "which", ["all", pytest.param("second", marks=pytest.mark.slow)]
+)  # fmt: skip
 def test_two_processes_go_on_to_the_same_bits(whole, killed, which) -> None:
     run, err = killed(which)
     if which == "second":
