@@ -25,6 +25,8 @@ WRITERS = {
     "onnx": onnx.write, "torch_export": torch_export.write, "torchscript": torchscript.write
 }  # fmt: skip
 COSTS = json.loads((files("cnnctl.nets") / "costs.json").read_text(encoding="utf-8"))
+# without shortcuts, rounding grows in dozens of random layers; the class is the same
+ROUNDED = {"plain44": 3e-4, "plain56": 1e-3, "inception_v4": 1e-3}
 QUICK = {"lenet5", "resnet20"}
 WHOLE = "cifar_fast"
 
@@ -63,8 +65,7 @@ def test_every_net_is_the_same_in_every_format(tmp_path: Path, name: str) -> Non
         for count in (3, 1):
             found = run(images[:count])
             assert (tie[:count] | (found.argmax(1) == wanted[:count].argmax(1))).all()
-            # rounding grows in dozens of random layers: inception_v4 and plain56 are off by 4e-4
-            assert (found - wanted[:count]).abs().max() <= 1e-3 * largest
+            assert (found - wanted[:count]).abs().max() <= ROUNDED.get(name, 1e-4) * largest
         file.unlink()
 
 
