@@ -22,6 +22,7 @@ from cnnctl.audit.workspace import none, workspace
 from cnnctl.config import learning
 from cnnctl.config.schema import Precision
 from cnnctl.errors import NetError
+from cnnctl.nets.net import Net
 
 BLOCK = {"gpu": 512}  # bytes: torch's allocator on a GPU rounds up to them
 
@@ -134,7 +135,7 @@ def _step(
     with torch.enable_grad(), autocast(setting.precision):
         outputs = double(image)
         trace.phase = "loss"
-        labels = _labels(outputs, trace)
+        labels = _labels(double.net, outputs, trace)
         loss = _loss(double.net, outputs, labels)
     logits = _first(outputs).detach() if setting.figures else None
     del outputs
@@ -161,14 +162,19 @@ def _gradient(live: Live) -> Any:
     return hook
 
 
-def _labels(outputs: Any, trace: Trace) -> Tensor:
-    """Labels (B,), or (B, H, W) for logits (B, classes, H, W); they came with the images."""
+def _labels(net: nn.Module, outputs: Any, trace: Trace) -> Tensor:
+    """As a net of ours has them, or (B,), or (B, H, W) for a stranger's logits (B, classes, H, W).
+
+    They came with the images.
+    """
     assert trace.live is not None
     made, trace.made = trace.made, ""
     logits = _first(outputs)
-    labels = torch.zeros(
-        logits.shape[0], *logits.shape[2:], dtype=torch.int64, device=logits.device
-    )
+    if isinstance(net, Net):
+        labels = net.blank(logits)
+    else:
+        size = (logits.shape[0], *logits.shape[2:])
+        labels = torch.zeros(size, dtype=torch.int64, device=logits.device)
     trace.made = made
     trace.live.hold("batch", trace.live.rounded(labels.nbytes))
     return labels

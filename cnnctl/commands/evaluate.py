@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cnnctl.commands import Call, trained
 from cnnctl.commands.trained import Trained
-from cnnctl.config import compose, paths, preflight, rules_verbs, verbs
+from cnnctl.config import compose, paths, preflight, rules_verbs, tasks, verbs
 from cnnctl.config.verbs import Evaluate
 from cnnctl.errors import Problem, UsageError
 from cnnctl.report.result import Result
@@ -28,16 +28,13 @@ def run(call: Call) -> Result:
     for one in found:
         preflight.require(rules_verbs.on_images(evaluate, one.train.data))
     _others(found)
-    from cnnctl.commands import evaluated
-    from cnnctl.scoring import predictions
+    from cnnctl.commands import evaluated, evaluated_images, evaluated_masks
 
-    predictions.check(evaluate.predictions)
-    measured = evaluated.measure(found, evaluate)
-    if ENSEMBLE in call.flags:
-        return Result("ensemble", evaluated.several(measured, evaluate))
-    if COMPARE in call.flags:
-        return Result("paired", evaluated.pair(measured, evaluate))
-    return Result("evaluated", evaluated.single(measured[0], evaluate))
+    results = {
+        "classify": evaluated.result, "segment": evaluated_masks.result,
+        "reconstruct": evaluated_images.result,
+    }  # fmt: skip
+    return results[_task(found)](found, evaluate, call.flags)
 
 
 def _targets(call: Call) -> None:
@@ -64,6 +61,16 @@ def _without_effect(evaluate: Evaluate, call: Call) -> list[Problem]:
         text = "'robustness' has no effect with --ensemble: it is measured net by net"
         return [Problem(text, "leave it out, or give one run", "robustness")]
     return []
+
+
+def _task(found: Sequence[Trained]) -> tasks.Task:
+    """What all of them have learned. Raises UsageError if that is not the same."""
+    learned = {tasks.of(one.config["model"]): one.target for one in found}
+    if len(learned) > 1:
+        (task, target), (other, second), *_ = learned.items()
+        text = f"{target} was trained to {task}, {second} to {other}: nothing compares the two"
+        raise UsageError(text, "nets of one kind")
+    return next(iter(learned))
 
 
 def _others(found: Sequence[Trained]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from cnnctl.config.verbs import Evaluate
 from cnnctl.data.source import Source
 from cnnctl.errors import DataError
 from cnnctl.report import progress
+from cnnctl.report.result import Result
 from cnnctl.scoring import calibration, compare, ensemble, figures, predictions, ways
 from cnnctl.scoring.predictions import Predictions
 from cnnctl.scoring.scorer import Eager, Scorer
@@ -48,6 +49,17 @@ class Measured:
     val: Scores | None
     why: str | None
     robustness: dict[str, Any] | None = None
+
+
+def result(nets: Sequence[Trained], evaluate: Evaluate, flags: Mapping[str, str]) -> Result:
+    """Of one net, of two against each other (--compare) or of several together (--ensemble)."""
+    predictions.check(evaluate.predictions)
+    measured = measure(nets, evaluate)
+    if "--ensemble" in flags:
+        return Result("ensemble", several(measured, evaluate))
+    if "--compare" in flags:
+        return Result("paired", pair(measured, evaluate))
+    return Result("evaluated", single(measured[0], evaluate))
 
 
 def measure(nets: Sequence[Trained], evaluate: Evaluate) -> list[Measured]:

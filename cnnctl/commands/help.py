@@ -12,7 +12,8 @@ from cnnctl.config import audit, paths, schema, verbs
 from cnnctl.config.kinds import kind
 
 GROUPS = (
-    "model", "data", "augment", "optimizer", "schedule", "hardware", "transfer", "logger", "recipe",
+    "model", "data", "augment", "loss", "optimizer", "schedule", "hardware", "transfer", "logger",
+    "recipe",
 )  # fmt: skip
 PIPE_WIDTH = 120  # columns where there is no terminal to measure
 NARROWEST = 24  # columns for the text of a table at least

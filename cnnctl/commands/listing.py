@@ -14,7 +14,7 @@ from cnnctl.errors import UsageError
 from cnnctl.report.result import Result
 
 GROUPS = {
-    "augments": "augment", "recipes": "recipe", "optimizers": "optimizer",
+    "augments": "augment", "losses": "loss", "recipes": "recipe", "optimizers": "optimizer",
     "schedules": "schedule", "hardware": "hardware", "loggers": "logger",
     "transfers": "transfer",
 }  # fmt: skip

@@ -6,7 +6,7 @@ Sections named on the command line are shown alone.
 from __future__ import annotations
 
 from cnnctl.commands import Call
-from cnnctl.config import compose, paths, preflight, provenance
+from cnnctl.config import companions, compose, paths, preflight, provenance
 from cnnctl.config.near import did_you_mean
 from cnnctl.config.overrides import quoted
 from cnnctl.errors import UsageError
@@ -16,6 +16,7 @@ from cnnctl.report.result import Result
 def run(call: Call) -> Result:
     """Compose and check as `train` would, then tell where each value came from."""
     overrides = [quoted(override) for override in call.overrides]
+    overrides = companions.completed(overrides, paths.extra_dirs(call.flags))
     with compose.opened(paths.extra_dirs(call.flags)):
         config, problems = compose.compose("train", overrides)
         _, problems = preflight.check(config, problems)

@@ -10,7 +10,7 @@ from typing import Any
 from cnnctl import runs
 from cnnctl.commands import Call, resume
 from cnnctl.commands.settle import settle
-from cnnctl.config import compose, launch, paths, preflight, replay, smoke
+from cnnctl.config import companions, compose, launch, paths, preflight, replay, smoke
 from cnnctl.config.overrides import quoted
 from cnnctl.errors import EXIT_FAILED, CnnctlError, Stopped, UsageError
 from cnnctl.report.result import Result
@@ -27,6 +27,7 @@ def run(call: Call) -> Result | None:
         return _replay(call, overrides)
     launch.check(call.flags)
     extra = paths.extra_dirs(call.flags)
+    overrides = companions.completed(overrides, extra)
     _check(call, overrides, extra)
     if "--multirun" in call.flags:
         return _several(call, overrides, extra)

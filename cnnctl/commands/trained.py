@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cnnctl import manifest, runs
 from cnnctl.commands.asked import OF_WEIGHTS, Asked, asked, keys
 from cnnctl.commands.settle import settle
-from cnnctl.config import compose, preflight, replay, schema
+from cnnctl.config import companions, compose, preflight, replay, schema
 from cnnctl.config.overrides import key_of
 from cnnctl.errors import CheckpointError, ConfigError, Problem, UsageError
 from cnnctl.manifest import Manifest
@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 FIXED = ("channels", "size", "mean", "std")  # of data: what belongs to the net, not to a set
+RESIZED = "resize"  # likewise, of images with masks
 SAFETENSORS = ".safetensors"
 
 
@@ -171,7 +172,8 @@ def _as_the_net_knows_them(
     typed, data = {key_of(text) for text in ask.of_run}, base.get("data")
     if not isinstance(data, dict):
         return base
-    own = {name: saved["data"][name] for name in FIXED if f"data.{name}" not in typed}
+    fixed = (*FIXED, RESIZED) if RESIZED in saved["data"] and RESIZED in data else FIXED
+    own = {name: saved["data"][name] for name in fixed if f"data.{name}" not in typed}
     return {**base, "data": {**data, **own}}
 
 
@@ -214,7 +216,9 @@ def _foreign(target: str, file: Path, ask: Asked) -> Trained:
     if not set(OF_WEIGHTS) <= {key_of(text) for text in given}:
         text = f"{target} holds weights alone: it does not say of which net and which classes"
         raise UsageError(text, f"cnnctl … {target} model=resnet18 data=imagenet")
-    config, problems = compose.compose("train", ["hardware.devices=1", *given])
+    config, problems = compose.compose(
+        "train", ["hardware.devices=1", *companions.completed(given)]
+    )
     train, spec = settle(config, given, [*problems, *ask.unknown])
     return Trained(target, None, file, config, train, spec)
 

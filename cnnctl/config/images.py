@@ -121,6 +121,9 @@ class Augment:
     flip_alternates: bool = key("flip by turns: of 0.5, an image in every second epoch")
     rotate: float = key("random rotation by up to this many degrees", min=0, max=180)
     elastic: tuple[float, float] | None = key("strength and smoothness of a distortion", above=0)
+    deform: tuple[int, float] | None = key(
+        "points a side and deviation in pixels of a smooth distortion", above=0
+    )
     policy: Policy | None = key("random operations on shape and colour")
     ops: int | None = key("of randaugment: operations per image", min=1)
     magnitude: int | None = key("of randaugment: strength, 0 to 30", min=0, max=30)

@@ -7,9 +7,11 @@ from typing import Any
 
 from cnnctl.config import learning, rules_learning
 from cnnctl.config.images import Data, Digits, Folder
+from cnnctl.config.masks import Shapes
 from cnnctl.config.rules_augment import OWN_LOSS, augment
 from cnnctl.config.rules_data import splits
 from cnnctl.config.rules_hardware import hardware
+from cnnctl.config.rules_masks import masks
 from cnnctl.config.rules_published import published
 from cnnctl.config.rules_steps import steps
 from cnnctl.config.rules_transfer import transfer
@@ -18,7 +20,7 @@ from cnnctl.errors import Problem
 
 def broken(parts: Mapping[str, Any]) -> list[Problem]:
     """Every rule that these sections of a configuration break; some may be missing."""
-    problems = [*augment(parts), *transfer(parts)]
+    problems = [*augment(parts), *masks(parts), *transfer(parts)]
     if "data" in parts:
         problems += _data(parts["data"])
         problems += [*published(parts["data"]), *splits(parts["data"])]
@@ -41,7 +43,7 @@ def _data(data: Data) -> Iterator[Problem]:
         if len(given) != data.channels:
             text = f"data.{name} must have one number per channel, got {list(given)}"
             yield Problem(text, f"data.channels is {data.channels}", f"data.{name}")
-    if isinstance(data, Digits) and data.val_fraction + data.test_fraction >= 1:
+    if isinstance(data, (Digits, Shapes)) and data.val_fraction + data.test_fraction >= 1:
         text = "data.val_fraction and data.test_fraction leave nothing to train on"
         yield Problem(text, "their sum must be below 1", "data.val_fraction")
     if isinstance(data, Folder) and data.on_error == "skip" and not data.verify:

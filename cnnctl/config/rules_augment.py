@@ -41,6 +41,9 @@ def _images(chosen: Augment, data: Data) -> Iterator[Problem]:
         text = f"augment.colour={chosen.colour:g} needs colour images"
         hint = f"data.channels is {data.channels}; set augment.colour=0"
         yield Problem(text, hint, "augment.colour")
+    if chosen.deform and chosen.deform[0] < 2:  # noqa: PLR2004 - a line has two ends
+        text = f"augment.deform: a smooth distortion takes 2 points a side, got {chosen.deform[0]}"
+        yield Problem(text, "the paper of U-Net: augment.deform=[3, 10]", "augment.deform")
     if chosen.elastic is None:
         return
     strength, sigma = chosen.elastic

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cnnctl.config.images import Data, Folder
+from cnnctl.config.masks import FolderMasks
 from cnnctl.errors import Problem
 
 
 def splits(data: Data) -> Iterator[Problem]:
     """Shares that leave nothing; folds and fold go together, and folds are counted from 0."""
-    share = data.test_fraction if isinstance(data, Folder) else None
+    share = data.test_fraction if isinstance(data, (Folder, FolderMasks)) else None
     if share is not None and data.val_fraction + share >= 1:
         text = "data.val_fraction and data.test_fraction leave nothing to train on"
         yield Problem(text, "their sum must be below 1", "data.val_fraction")

@@ -13,8 +13,12 @@ from typing import Any, Literal
 
 from cnnctl.config.duration import Duration, Interval
 from cnnctl.config.fields import key, section
-from cnnctl.config.images import DATA, Augment, Data
+from cnnctl.config.images import DATA as IMAGES
+from cnnctl.config.images import Augment, Data
 from cnnctl.config.learning import OPTIMIZERS, SCHEDULES, Optimizer, Schedule
+from cnnctl.config.masks import LOSSES, MASKS, Loss
+
+DATA: dict[str, type[Data]] = {**IMAGES, **MASKS}
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true"]
 
@@ -115,6 +119,7 @@ class Train:
     model: dict[str, Any] = field(metadata={"help": "the net: the numbers of its paper's table"})
     data: Data = section("the images", DATA)
     augment: Augment = field(metadata={"help": "random changes of a training image"})
+    loss: Loss = section("what training makes small", LOSSES)
     optimizer: Optimizer = section("the update rule", OPTIMIZERS)
     schedule: Schedule = section("the learning rate over time", SCHEDULES)
     hardware: Hardware = field(metadata={"help": "where to run, in Lightning's words"})

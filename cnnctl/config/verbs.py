@@ -28,6 +28,7 @@ class Evaluate:
     crops: Crops = key("center; ten: corners, centre, mirrored; dense: the net slides over all")
     scales: tuple[int, ...] | None = key("short sides that images are resized to: 224,256", min=1)
     flip: bool | None = key("also the mirror image; null: as the run's trainer.test_flip")
+    tile: int | None = key("masks: parts of so many pixels a side; null: whole images", min=1)
     robustness: tuple[Perturbation, ...] | None = key("accuracy against the strength of a change")
     predictions: Literal["csv", "parquet", "none"] = key("what is kept of every image")
     mistakes: int = key("most confident mistakes that are shown as pictures", min=0, max=100)
@@ -39,6 +40,7 @@ class Predict:
 
     checkpoint: str = key("best, last or a file")
     top: int | None = key("classes that are named for each image; null: five, or all", min=1)
+    tile: int | None = key("masks: parts of so many pixels a side; null: whole images", min=1)
     format: Literal["table", "csv"] = key("what is printed")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cnnctl.config.images import Data
-from cnnctl.data import digits, fake, folder, published
+from cnnctl.data import digits, fake, folder, published, shapes
 from cnnctl.data.catalog import SETS
 from cnnctl.data.source import Source
 
@@ -14,6 +14,7 @@ LOADERS: dict[str, Callable[[Data], Source]] = {
     "fake": fake.load,
     "folder": folder.load,
     **dict.fromkeys(SETS, published.load),
+    "shapes": shapes.load,
 }
 
 

@@ -10,5 +10,9 @@ def weights(labels: np.ndarray, classes: int) -> np.ndarray:
 
     Every class then weighs the same (King, Zeng 2001, section 4).
     """
-    counts = np.bincount(labels, minlength=classes)
-    return len(labels) / (classes * np.maximum(counts, 1))
+    return of_counts(np.bincount(labels, minlength=classes))
+
+
+def of_counts(counts: np.ndarray) -> np.ndarray:
+    """The same of how many there are of each class, int64 (classes,)."""
+    return counts.sum() / (len(counts) * np.maximum(counts, 1))

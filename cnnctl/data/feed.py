@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cnnctl.config.images import Augment, Data, Folder
-from cnnctl.data import cache, verify
+from cnnctl.config.masks import Masks
+from cnnctl.data import cache, pair_feed, verify
 from cnnctl.data.cache import Form, Found
 from cnnctl.data.source import Encoded, Feed, Images, Mapped, Source, Stored
 from cnnctl.errors import DataError
@@ -45,6 +46,8 @@ def settle(source: Source, wanted: Wanted, tell: Tell) -> Source:
     Raises DataError for images that cannot be read, or leaves them out (data.on_error=skip),
     and for data.cache=always where there can be none.
     """
+    if isinstance(wanted.data, Masks):
+        return pair_feed.settle(source, wanted.data, processes(wanted), tell)
     splits, feeds = dict(source.splits), dict[str, Feed]()
     broken: dict[str, str] = {}
     for name, images in source.splits.items():

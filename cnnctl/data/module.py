@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
+from cnnctl.config.masks import Masks
 from cnnctl.config.schema import Train
 from cnnctl.data import balance
 from cnnctl.data.order import Batches, Order, Ticket
+from cnnctl.data.pair_reading import Cut, Entire, PairReader, PairView
+from cnnctl.data.pairs import Pairs
 from cnnctl.data.prepare import Batch, Prepare
 from cnnctl.data.reading import Pixels, Reader, View, Whole, Window, as_they_are, deaf
 from cnnctl.data.source import Source
@@ -71,6 +74,8 @@ class DataModule(pl.LightningDataModule):
         world, rank = self._place()
         order = Order(self.source.sizes[split], None, world=world, rank=rank)
         batches = Batches(order, self.data.batch_size)
+        if view is None and isinstance(self.data, Masks):
+            return self._loader(split, batches, Entire(self.data.resize))
         return self._loader(split, batches, view or Whole(self.data.size))
 
     def transfer_batch_to_device(
@@ -108,7 +113,7 @@ class DataModule(pl.LightningDataModule):
 
     def again(self, ticket: Ticket) -> Batch:
         """A batch of training once more: the same images, changed in the same way."""
-        reader = Reader(self.source.splits["train"], self._view(), self.seed)
+        reader = self._reader("train", self._view())
         pixels = [reader.batch(ticket)]
         if self.trainer is not None:
             pixels = self.transfer_batch_to_device(pixels, self.trainer.strategy.root_device, 0)
@@ -122,20 +127,31 @@ class DataModule(pl.LightningDataModule):
         order = Order(len(labels), self.seed, world=world, rank=rank, weights=weights)
         return Batches(order, self.data.batch_size, parts=self.parts, alone=alone)
 
-    def _view(self) -> View:
+    def _view(self) -> View | PairView:
         area = self.augment.crop
+        if isinstance(self.data, Masks):
+            return Cut(self.data.size, self.data.resize, area)
         return Whole(self.data.size) if area is None else Window(self.data.size, area)
 
     def _place(self) -> tuple[int, int]:
         """How many processes there are, and which of them this is."""
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
 
-    def _loader(self, split: str, batches: Batches, view: View, *, stay: bool = True) -> Loader:
+    def _reader(self, split: str, view: View | PairView) -> Reader | PairReader:
+        images = self.source.splits[split]
+        if isinstance(images, Pairs):
+            most = self.data.batch_size * self.data.size**2
+            return PairReader(images, cast("PairView", view), self.seed, most)
+        return Reader(images, cast("View", view), self.seed)
+
+    def _loader(
+        self, split: str, batches: Batches, view: View | PairView, *, stay: bool = True
+    ) -> Loader:
         feed = self.source.feeds.get(split)
         workers = 0 if feed is None else feed.workers
         loader: Any = Unsized if split == "train" else DataLoader
         return loader(
-            Reader(self.source.splits[split], view, self.seed),
+            self._reader(split, view),
             batch_sampler=batches,
             collate_fn=as_they_are,
             generator=torch.Generator(),  # or it would draw from the numbers that dropout gets

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cnnctl.config.schema import Train
 from cnnctl.data import augment
+from cnnctl.data.augment import together
 from cnnctl.data.draws import Draws
 from cnnctl.data.order import Ticket
 from cnnctl.data.reading import Pixels
@@ -19,7 +20,8 @@ WHITE = 255
 class Batch(NamedTuple):
     """What the net sees: images (B, C, size, size), labels, and the ticket they came by.
 
-    Labels are int64 (B,), or float32 (B, classes): shares of the classes where images are mixed.
+    Labels are int64 (B,), or float32 (B, classes): shares of the classes where images are mixed,
+    or masks, uint8 (B, planes, H, W).
     """
 
     images: Tensor
@@ -32,6 +34,7 @@ class Prepare:
 
     def __init__(self, train: Train, classes: int) -> None:
         self.of_bytes = augment.of_bytes(train.augment)
+        self.of_pairs = together.of_pairs(train.augment)
         self.of_intensities = augment.of_intensities(train.augment)
         self.of_normalised = augment.of_normalised(train.augment)
         self.mix = augment.of_batches(train.augment, classes)
@@ -49,8 +52,12 @@ class Prepare:
         if ticket.epoch is None:
             return Batch(self.plain(images), labels, ticket)
         draws = Draws(self.seed, ticket.epoch, ticket.samples)
-        for change in self.of_bytes:
-            images = change(images, draws)
+        if labels.ndim > 1:  # masks
+            for change in self.of_pairs:
+                images, labels = change(images, labels, draws)
+        else:
+            for change in self.of_bytes:
+                images = change(images, draws)
         images = self._floats(images)
         for change in self.of_intensities:
             images = change(images, draws)

@@ -22,7 +22,10 @@ RATIOS = (3 / 4, 4 / 3)
 
 
 class Pixels(NamedTuple):
-    """A batch as it was read: uint8 (B, C, size, size), labels int64 (B,), and its ticket."""
+    """A batch as it was read: uint8 (B, C, size, size), labels int64 (B,), and its ticket.
+
+    Labels may be masks, uint8 (B, planes, H, W); of these, images to be measured have any size.
+    """
 
     images: Tensor
     labels: Tensor

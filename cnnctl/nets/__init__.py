@@ -33,6 +33,7 @@ from cnnctl.nets.resnet import ResNet
 from cnnctl.nets.shufflenet_v1 import ShuffleNetV1
 from cnnctl.nets.shufflenet_v2 import ShuffleNetV2
 from cnnctl.nets.spec import Spec
+from cnnctl.nets.unet import Unet
 from cnnctl.nets.vgg import Vgg
 from cnnctl.nets.wide_resnet import WideResNet
 from cnnctl.nets.xception import Xception
@@ -57,6 +58,7 @@ FAMILIES: dict[str, type[Net]] = {
     "resnet": ResNet,
     "shufflenet_v1": ShuffleNetV1,
     "shufflenet_v2": ShuffleNetV2,
+    "unet": Unet,
     "vgg": Vgg,
     "wide_resnet": WideResNet,
     "xception": Xception,

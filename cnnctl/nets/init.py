@@ -35,7 +35,7 @@ def initialise(net: nn.Module, rule: Init) -> None:
     if rule == "torch" or any(parameter.is_meta for parameter in net.parameters()):
         return  # on meta there is nothing to fill
     for layer in net.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             # ten classes instead of a thousand must not make the last layer ten times as loud
             forward = rule == "he_fan_out" and isinstance(layer, nn.Linear)
             FILLS["he" if forward else rule](layer.weight, *fans(layer))
@@ -43,11 +43,14 @@ def initialise(net: nn.Module, rule: Init) -> None:
                 init.zeros_(layer.bias)
 
 
-def fans(layer: nn.Conv2d | nn.Linear) -> tuple[int, int]:
+def fans(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> tuple[int, int]:
     """Values that one output sums up, and outputs that one input goes into."""
     if isinstance(layer, nn.Linear):
         return layer.in_features, layer.out_features
     area = math.prod(layer.kernel_size)
+    if isinstance(layer, nn.ConvTranspose2d):  # each output gets a part of the kernel
+        shared = max(1, area // math.prod(layer.stride))
+        return layer.in_channels * shared // layer.groups, layer.out_channels * area // layer.groups
     return layer.in_channels * area // layer.groups, layer.out_channels * area // layer.groups
 
 

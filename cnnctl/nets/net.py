@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from cnnctl.config.tasks import Task
 from cnnctl.nets import spec
 from cnnctl.nets.blocks import Layers
 from cnnctl.nets.init import initialise
@@ -24,6 +26,7 @@ class Net(nn.Sequential):
     """
 
     Spec: ClassVar[type[spec.Spec]]
+    TASK: ClassVar[Task] = "classify"
     SAMPLE: ClassVar[int] = 0  # training images that `prepare` wants to see
     class_weights: Tensor | None
     label_smoothing: float
@@ -51,6 +54,10 @@ class Net(nn.Sequential):
 
     def prepare(self, images: Tensor) -> None:
         """Set what follows from training images (N, C, H, W), before the first step."""
+
+    def blank(self, logits: Tensor) -> Tensor:
+        """Labels that go with `logits`: what is known of them before there are any."""
+        return torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
 
     def weight(self, labels: Tensor) -> Tensor | float:
         """How much the mean over a batch counts beside that over another: as its images do."""

@@ -14,8 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from cnnctl.plan import Plan
 from cnnctl.report.format import clock, count, number, percent
-from cnnctl.tasks.classify import Classify
-from cnnctl.tasks.tally import means
+from cnnctl.tasks.task import JUDGED, Task
 from cnnctl.training import ranks
 from cnnctl.training.callbacks import EpochRecord
 
@@ -98,7 +97,7 @@ class PlainLines(pl.Callback):
         """Start the clock; say where a resumed run goes on."""
         self.started, self.first = time.perf_counter(), trainer.global_step
         records = record_of(trainer).records
-        self.best = max((record["val/top1"] for record in records), default=0.0)
+        self.best = max((record[f"val/{judged(record)}"] for record in records), default=0.0)
         if self.first:
             self.notice(f"going on after step {self.first} of {self.plan.steps}")
 
@@ -109,7 +108,7 @@ class PlainLines(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say how the epoch went; EpochRecord has just made its record."""
         record = record_of(trainer).records[-1]
-        self.best = max(self.best, record["val/top1"])
+        self.best = max(self.best, record[f"val/{judged(record)}"])
         self.say(record)
 
     def say(self, record: Mapping[str, float]) -> None:
@@ -163,19 +162,19 @@ class LiveBar(PlainLines):
         if now - self.drawn < REDRAWS:
             return
         self.drawn = now
-        assert isinstance(pl_module, Classify)
+        assert isinstance(pl_module, Task)
         sums = pl_module.tallies["train"].sums
         if not sums[-1]:  # no step of this epoch has been made yet
             return
-        so_far = means(sums, pl_module.classes)
+        so_far = pl_module.means(sums)
         made = trainer.global_step - self.first
         speed = made * self.plan.global_batch / (now - self.started)
         self.bar.update(
             self.task,
             completed=trainer.global_step,
             description=f"epoch {trainer.current_epoch + 1}/{self.plan.epochs}",
-            figures=f"loss {number(so_far['loss'])}  top1 {percent(so_far['top1'])}  "
-            f"{count(round(speed))} img/s",
+            figures=f"loss {number(so_far['loss'])}  {pl_module.FIGURE} "
+            f"{percent(so_far[pl_module.FIGURE])}  {count(round(speed))} img/s",
         )
         self.bar.refresh()
 
@@ -203,23 +202,30 @@ def record_of(trainer: pl.Trainer) -> EpochRecord:
     return next(one for one in callbacks if isinstance(one, EpochRecord))
 
 
+def judged(record: Mapping[str, float]) -> str:
+    """The name of the figure by which the epochs of a record are judged."""
+    return next(name for name in JUDGED if f"val/{name}" in record)
+
+
 def epoch_line(record: Mapping[str, float], plan: Plan, best: float) -> str:
     """One epoch in one line: `epoch 3/30  step 1170  loss 0.812  …  1,840 img/s`."""
-    width = len(str(plan.epochs))
+    width, figure = len(str(plan.epochs)), judged(record)
     return (
         f"epoch {int(record['epoch']):{width}}/{plan.epochs}  "
         f"step {int(record['step']):{len(str(plan.steps))}}  "
         f"loss {number(record['train/loss']):<9} "
-        f"top1 {percent(record['train/top1']):>8}  "
-        f"val/top1 {percent(record['val/top1']):>8} (best {percent(best)})  "
+        f"{figure} {percent(record[f'train/{figure}']):>8}  "
+        f"val/{figure} {percent(record[f'val/{figure}']):>8} (best {percent(best)})  "
         f"{count(round(record['images_per_second']))} img/s"
     )
 
 
 def short_line(record: Mapping[str, float], plan: Plan) -> str:
     """The same for a narrow terminal: `epoch 3/30  loss 0.812  top1 70.11 %  val/top1 71.30 %`."""
+    figure = judged(record)
     return (
         f"epoch {int(record['epoch']):{len(str(plan.epochs))}}/{plan.epochs}  "
         f"loss {number(record['train/loss']):<9} "
-        f"top1 {percent(record['train/top1']):>8}  val/top1 {percent(record['val/top1']):>8}"
+        f"{figure} {percent(record[f'train/{figure}']):>8}  "
+        f"val/{figure} {percent(record[f'val/{figure}']):>8}"
     )

@@ -10,6 +10,8 @@ from rich.text import Text
 from cnnctl.report.format import count, duration, megabytes, number, percent, shape
 from cnnctl.report.table import columns, pairs
 
+FIGURES = {"miou": "mean IoU", "dice": "Dice", "pixel_accuracy": "pixel accuracy"}
+
 
 def plan(console: Console, data: dict[str, Any]) -> None:
     """What is about to be done."""
@@ -78,6 +80,15 @@ def trained(console: Console, data: dict[str, Any]) -> None:
 
 def _figures(console: Console, corner: str, rows: list[tuple[str, dict[str, Any]]]) -> None:
     """Top-1, errors and loss by split; the top-5 error where there are more than five classes."""
+    if "top1" not in rows[0][1]:
+        names = [name for name in rows[0][1] if name != "loss"]
+        head = (corner, *(FIGURES.get(name, name) for name in names), "loss")
+        cells = [
+            [split, *(percent(figures[name]) for name in names), number(figures["loss"])]
+            for split, figures in rows
+        ]
+        columns(console, head, cells, text=(corner,))
+        return
     many = all(figures["top5"] is not None for _, figures in rows)
     calibrated = all("ece" in figures for _, figures in rows)
     top5 = ("top-5 error",) if many else ()

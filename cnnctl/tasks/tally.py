@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from cnnctl.tasks.gradient import Measured
+
 TOP = 5
 TOGETHER = 16  # batches that are counted at a time
 SMALL = 2**16  # values of logits above which a batch is counted at once
@@ -23,11 +25,16 @@ class Tally:
         self._sums = torch.zeros(4, dtype=self.kind, device=device)
         self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+    def restore(self, sums: Tensor) -> None:
+        """Go on from these."""
+        self._sums.copy_(sums)
+
+    def add(self, measured: Measured) -> None:
         """Count one batch: mean loss (), logits (B, classes), labels (B,).
 
         Of shares (B, classes), which mixing images gives, the largest is the label.
         """
+        loss, logits, labels = measured
         if labels.ndim > 1:
             labels = labels.argmax(1)
         self._waiting.append((loss.detach() * len(labels), logits.detach(), labels))

@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from cnnctl.tasks.classify import Classify
+from cnnctl.tasks.task import Task
 
 Record = dict[str, float]
 
@@ -55,7 +55,7 @@ class EpochRecord(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note where a resumed run goes on."""
-        assert isinstance(pl_module, Classify)
+        assert isinstance(pl_module, Task)
         if trainer.global_step:
             self.resumed.append(trainer.global_step)
         if not pl_module.place.begun:
@@ -95,7 +95,7 @@ class EpochRecord(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Validation is over by now: make the record."""
-        assert isinstance(pl_module, Classify)
+        assert isinstance(pl_module, Task)
         record: Record = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
         record["lr"] = pl_module.place.lr
         for split in ("train", "val"):

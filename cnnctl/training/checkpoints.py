@@ -14,7 +14,7 @@ from torch import distributed
 from cnnctl import runs, weights
 from cnnctl.config.duration import Interval
 from cnnctl.errors import CheckpointError, DataError, TrainingError
-from cnnctl.tasks.classify import Classify
+from cnnctl.tasks.task import Task
 from cnnctl.training.stop import Stop
 from cnnctl.training.store import link
 
@@ -22,9 +22,9 @@ LONG = 10  # seconds of measuring that are worth a checkpoint before it
 
 
 class Checkpoints(pl.Callback):
-    """Writes last.ckpt as often as `every` says, and both when val/top1 is the best so far.
+    """Writes last.ckpt as often as `every` says, and both when val has its best figure so far.
 
-    Of two epochs with the same val/top1 the one with the lower val/loss is better. A signal that
+    Of two epochs with the same figure the one with the lower val/loss is better. A signal that
     `stop` has noted, and images that can no longer be read, end the run with a checkpoint.
     """
 
@@ -60,7 +60,7 @@ class Checkpoints(pl.Callback):
         self._name(trainer, pl_module)
 
     def _name(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, Classify)
+        assert isinstance(pl_module, Task)
         place = pl_module.place
         fresh = self.best is not None and self.best[2] + 1 == place.epoch and place.begun == 0
         if fresh and trainer.is_global_zero:
@@ -85,7 +85,7 @@ class Checkpoints(pl.Callback):
         batch_idx: int,
     ) -> None:
         """Between two steps: save if it is time, or if the run has to end."""
-        assert isinstance(pl_module, Classify)
+        assert isinstance(pl_module, Task)
         if pl_module.gradient.parts:  # within a step that has several batches
             return
         caught, due = self.agreed.on(self.stop.caught, self._due(trainer.global_step))
@@ -119,9 +119,9 @@ class Checkpoints(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save if it is time, or if this epoch is the best."""
-        assert isinstance(pl_module, Classify)
+        assert isinstance(pl_module, Task)
         val, self.epochs = pl_module.figures["val"], self.epochs + 1
-        score = (val["top1"], -val["loss"] if math.isfinite(val["loss"]) else -math.inf)
+        score = (val[pl_module.FIGURE], -val["loss"] if math.isfinite(val["loss"]) else -math.inf)
         better = self.best is None or score > tuple(self.best[:2])
         if better:
             self.best = (*score, trainer.current_epoch)
@@ -139,7 +139,7 @@ class Checkpoints(pl.Callback):
 
         Raises TrainingError if processes that made the same steps have other weights.
         """
-        assert isinstance(pl_module, Classify)
+        assert isinstance(pl_module, Task)
         self.agreed.end()
         learned = dict(pl_module.net.named_parameters())
         if not pl_module.sharded and not self.agreed.same(weights.sha256(learned)):
@@ -155,7 +155,7 @@ class Checkpoints(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         """Images that cannot be read take no step away that has been made."""
-        between = isinstance(pl_module, Classify) and not pl_module.gradient.parts
+        between = isinstance(pl_module, Task) and not pl_module.gradient.parts
         fetching = isinstance(exception, DataError) and trainer.training and between
         if fetching and trainer.world_size == 1 and 0 <= self.saved < trainer.global_step:
             self.save(trainer)

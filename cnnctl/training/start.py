@@ -9,25 +9,34 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor
 
 from cnnctl import nets, pretrained, transfer
 from cnnctl.audit import update
 from cnnctl.config import schema
+from cnnctl.config.masks import OfPixels
 from cnnctl.data import balance
 from cnnctl.data.module import DataModule
 from cnnctl.data.order import Ticket
+from cnnctl.data.pairs import Pairs, pixels
 from cnnctl.data.prepare import Prepare
 from cnnctl.data.reading import Reader, Whole
 from cnnctl.data.source import Source
+from cnnctl.errors import ConfigError, Problem
 from cnnctl.nets import meta
 from cnnctl.nets.net import Net
+from cnnctl.nets.segmenter import Segmenter
 from cnnctl.nets.spec import Spec
 from cnnctl.plan import Plan
 from cnnctl.pretrained import Start
-from cnnctl.tasks import gradient
+from cnnctl.tasks import gradient, losses
 from cnnctl.tasks.classify import Classify
+from cnnctl.tasks.segment import Segment
 from cnnctl.tasks.steps import Configure
+from cnnctl.tasks.task import Task
 from cnnctl.training import groups, optimizers, schedules, trouble
+
+TASKS: dict[str, type[Classify | Segment]] = {"classify": Classify, "segment": Segment}
 
 
 class Job(NamedTuple):
@@ -52,9 +61,9 @@ def net(job: Job, *, new: bool) -> Net:
         made.prepare(sample(job, made.SAMPLE))
     if new and job.start is not None:
         pretrained.load(made, job.start)
-    if train.data.balance == "loss":
-        counts = balance.weights(job.source.splits["train"].labels, len(plan.classes))
-        made.class_weights = torch.from_numpy(counts).float()
+    made.class_weights = _class_weights(job)
+    if isinstance(made, Segmenter):
+        made.criterion = losses.build(train.loss, made)
     made.label_smoothing = train.trainer.label_smoothing
     if plan.device.precision == "64-true":
         made.double()  # Lightning converts it after it has read a checkpoint
@@ -67,6 +76,23 @@ def net(job: Job, *, new: bool) -> Net:
     if train.trainer.compile:
         made.compile()
     return made
+
+
+def _class_weights(job: Job) -> Tensor | None:
+    """What an image, or a pixel, of each class counts. Raises ConfigError for too few of them."""
+    loss, data, classes = job.train.loss, job.train.data, len(job.plan.classes)
+    if isinstance(loss, OfPixels) and loss.weights is not None:
+        if len(loss.weights) != classes:
+            text = f"loss.weights must have one number for each of {classes} classes, "
+            text += f"got {len(loss.weights)}"
+            raise ConfigError([Problem(text, ", ".join(job.plan.classes), "loss.weights")])
+        return torch.tensor(loss.weights)
+    if data.balance != "loss":
+        return None
+    train = job.source.splits["train"]
+    if isinstance(train, Pairs):
+        return torch.from_numpy(balance.of_counts(pixels(train, classes))).float()
+    return torch.from_numpy(balance.weights(train.labels, classes)).float()
 
 
 def has_batchnorm(job: Job) -> bool:
@@ -88,11 +114,12 @@ def sample(job: Job, count: int) -> torch.Tensor:
 
 def task(
     job: Job, run: Path, module: DataModule, notice: Callable[[str], None], *, new: bool
-) -> Classify:
+) -> Task:
     """What trains the net, told what to do when something goes wrong."""
     train, classes = job.train, len(job.plan.classes)
-    made = Classify(
-        net(job, new=new), classes, configure(job), mirror=train.trainer.test_flip,
+    start = net(job, new=new)
+    made = TASKS[start.TASK](
+        start, classes, configure(job), mirror=train.trainer.test_flip,
         clip=train.trainer.clip, rollback=train.on_nan == "rollback", split=train.on_oom == "split",
         steps=job.plan.steps, sharded=job.plan.device.strategy == "fsdp",
     )  # fmt: skip

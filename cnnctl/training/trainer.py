@@ -12,10 +12,9 @@ import pytorch_lightning as pl
 import torch
 
 from cnnctl import nets, runs, weights
-from cnnctl.config import schema
+from cnnctl.config import schema, tasks
 from cnnctl.data.module import DataModule
-from cnnctl.plan import Plan
-from cnnctl.tasks.classify import Classify
+from cnnctl.tasks.task import Task
 from cnnctl.training import (
     available,
     averaging,
@@ -28,7 +27,7 @@ from cnnctl.training import (
     start,
     trouble,
 )  # fmt: skip
-from cnnctl.training.callbacks import EpochRecord, Record
+from cnnctl.training.callbacks import EpochRecord
 from cnnctl.training.checkpoints import Checkpoints, most_of
 from cnnctl.training.memory import MemoryCheck
 from cnnctl.training.noise import plain_errors, quiet
@@ -75,7 +74,7 @@ def fit(
                 task = _best(job, task, best)
                 trainer.test(task, datamodule=module, verbose=False)
         notes = loggers.told(targets)
-    result = _result(plan, run, record, best) | {"memory": memory.beside(plan.memory)}
+    result = _result(job, run, record, best) | {"memory": memory.beside(plan.memory)}
     result["undone"] = [list(at) for at in undone]
     return result | {"test": figures(task.figures.get("test")), **notes}
 
@@ -93,11 +92,11 @@ def _watching(job: Job, run: Path, module: DataModule, stop: Stop) -> list[pl.Ca
     ]
 
 
-def _best(job: Job, task: Classify, best: weights.Checkpoint) -> Classify:
+def _best(job: Job, task: Task, best: weights.Checkpoint) -> Task:
     """What measures the best epoch: the same task, unless its weights are shared out."""
     if job.plan.device.strategy == "fsdp":
         net = nets.build(job.spec, num_classes=task.classes, shape=job.plan.shape)
-        task = Classify(net, task.classes, mirror=task.mirror)
+        task = type(task)(net, task.classes, mirror=task.mirror)  # pyright: ignore[reportArgumentType] - as every task has it
     weights.load(task.net, best)
     return task
 
@@ -112,17 +111,19 @@ def _loggers(logger: schema.Logger, run: Path, config: dict[str, Any]) -> Iterat
             loggers.close(target)
 
 
-def _result(plan: Plan, run: Path, record: EpochRecord, best: weights.Checkpoint) -> dict[str, Any]:
+def _result(job: Job, run: Path, record: EpochRecord, best: weights.Checkpoint) -> dict[str, Any]:
     """What `cnnctl train` found: keys are those of the JSON contract."""
-    records: list[Record] = record.records
+    plan, records = job.plan, record.records
     chosen = records[best.epoch]
     trained = sum(record["seconds"] for record in records)
     images = sum(record["images"] for record in records)
     waited = sum(record["waiting"] * record["seconds"] for record in records)
     last = weights.read(run / runs.CHECKPOINTS / runs.LAST)
-    val = {name.removeprefix("val/"): value for name, value in chosen.items()}
+    found = chosen.items()
+    val = {name[4:]: value for name, value in found if name.startswith("val/")}
     return {
         "run": str(run),
+        "task": tasks.of(job.config["model"]),
         "weights_sha256": weights.sha256(last.weights),
         "params": plan.params,
         "epochs": len(records),
@@ -143,8 +144,8 @@ def _result(plan: Plan, run: Path, record: EpochRecord, best: weights.Checkpoint
 
 
 def figures(means: Mapping[str, float] | None) -> dict[str, float | None] | None:
-    """top1, top5 (null with five classes or fewer), loss, ece; null without that split."""
-    if means is None:
-        return None
+    """The figures of a split, null without it; of classes top5 is null where there are few."""
+    if means is None or "top1" not in means:
+        return None if means is None else dict(means)
     ece = {"ece": means["ece"]} if "ece" in means else {}
     return {"top1": means["top1"], "top5": means.get("top5"), "loss": means["loss"], **ece}

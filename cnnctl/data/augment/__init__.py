@@ -28,6 +28,8 @@ def of_bytes(augment: Augment) -> list[Change]:
         chosen.append(geometry.Rotate(augment.rotate))
     if augment.elastic:
         chosen.append(geometry.Elastic(*augment.elastic))
+    if augment.deform:
+        chosen.append(geometry.Deform(*augment.deform))
     if augment.policy:
         chosen.append(_policy(augment))
     return chosen

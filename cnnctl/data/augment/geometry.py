@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import interpolate, pad
 
 from cnnctl.data.augment import warp
 from cnnctl.data.draws import Draws
@@ -84,13 +84,14 @@ class Elastic:
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """uint8 (B, C, H, W) -> the same."""
-        moves = self.parameters(draws, *images.shape[-2:]).to(images.device)
         height, width = images.shape[-2:]
-        x = torch.linspace((1 - width) / width, (width - 1) / width, width)
-        y = torch.linspace((1 - height) / height, (height - 1) / height, height)
-        still = torch.stack((x.expand(height, -1), y[:, None].expand(-1, width)), 2)
-        grid = still.to(images.device) + moves
+        grid = self.grid(draws, height, width, images.device)
         return warp.resample(images, grid, "bilinear", rim=True)
+
+    def grid(self, draws: Draws, height: int, width: int, device: torch.device) -> Tensor:
+        """Where each pixel is read, for grid_sample; float32 (B, H, W, 2)."""
+        moves = self.parameters(draws, height, width).to(device)
+        return warp.still(height, width).to(device) + moves
 
     def parameters(self, draws: Draws, height: int, width: int) -> Tensor:
         """How far each pixel is read from its place, x and y; 2 is an image; float32 (B, H, W, 2).
@@ -106,6 +107,38 @@ class Elastic:
         """Float64 (B, 2, H, W) in [-1, 1), for x and y."""
         flat = draws.uniform("elastic", 2 * height * width)
         return 2 * flat.view(-1, 2, height, width) - 1
+
+
+class Deform:
+    """Pixels move by a few random vectors and what lies smoothly between them.
+
+    Ronneberger et al. 2015, section 3.1: displacements on a coarse grid of 3x3, drawn from a
+    Gaussian with a deviation of 10 pixels, interpolated bicubically. The corners of the grid are
+    those of the image. Black outside.
+    """
+
+    def __init__(self, points: int, deviation: float) -> None:
+        self.points = points
+        self.deviation = deviation
+
+    def __call__(self, images: Tensor, draws: Draws) -> Tensor:
+        """uint8 (B, C, H, W) -> the same."""
+        height, width = images.shape[-2:]
+        grid = self.grid(draws, height, width, images.device)
+        return warp.resample(images, grid, "bilinear", rim=True)
+
+    def grid(self, draws: Draws, height: int, width: int, device: torch.device) -> Tensor:
+        """Where each pixel is read, for grid_sample; float32 (B, H, W, 2)."""
+        moves = self.parameters(draws)
+        between = interpolate(moves, (height, width), mode="bicubic", align_corners=True)
+        size = torch.tensor([width, height]).view(2, 1, 1)
+        moved = (2 * between / size).permute(0, 2, 3, 1).float()
+        return warp.still(height, width).to(device) + moved.to(device)
+
+    def parameters(self, draws: Draws) -> Tensor:
+        """How far the points move, in pixels; float64 (B, 2, points, points), x and y."""
+        flat = draws.normal("deform", 2 * self.points**2) * self.deviation
+        return flat.view(-1, 2, self.points, self.points)
 
 
 def _blur(size: int, sigma: float) -> Tensor:

@@ -37,6 +37,13 @@ def places(matrices: Tensor, height: int, width: int, device: torch.device) -> T
     return (torch.addcmul(across * x, down, y) + one).permute(0, 2, 3, 1)
 
 
+def still(height: int, width: int) -> Tensor:
+    """Float32 (H, W, 2): the places of the pixels themselves, for grid_sample."""
+    x = torch.linspace((1 - width) / width, (width - 1) / width, width)
+    y = torch.linspace((1 - height) / height, (height - 1) / height, height)
+    return torch.stack((x.expand(height, -1), y[:, None].expand(-1, width)), 2)
+
+
 def resample(images: Tensor, grid: Tensor, mode: str, *, rim: bool = False) -> Tensor:
     """uint8 (B, C, H, W) read at `grid` (B, H, W, 2); black outside.
 
