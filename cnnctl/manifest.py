@@ -23,6 +23,7 @@ SUFFIXES = {
     ".torchscript": "torchscript", ".safetensors": "safetensors",
 }  # fmt: skip
 PREPROCESS, SOFTMAX = "preprocess", "softmax"
+SINCE = ("least", "stride", "margin")  # of nets for masks; files without them are of others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,10 @@ class Manifest:
     width, and "softmax" if it gives probabilities; otherwise it takes what the net takes, float32
     (B, C, size, size), and gives logits. `own_loss` is whether the net was trained with another
     loss than cross-entropy, which the file does not have. `config` is the run's.
+
+    Of a net that gives a class for every pixel, `least`, `stride` and `margin` are its sides: a
+    file without "preprocess" takes images with sides of `least` + k·`stride` pixels, and its maps
+    lack `margin` pixels at each edge. Of all others they are None.
     """
 
     format: str
@@ -52,10 +57,15 @@ class Manifest:
     weights_sha256: str
     versions: dict[str, str]
     config: dict[str, Any]
+    least: int | None = None
+    stride: int | None = None
+    margin: int | None = None
 
     @property
     def takes(self) -> dict[str, Any]:
         """The contract of the input, in words."""
+        if self.margin is not None:
+            return self._takes_for_masks()
         whole = PREPROCESS in self.include
         batch = "batch" if self.dynamic_batch else 1
         sides = ("height", "width") if whole else (self.size, self.size)
@@ -76,7 +86,42 @@ class Manifest:
         """The contract of the output."""
         batch = "batch" if self.dynamic_batch else 1
         name = "probabilities" if SOFTMAX in self.include else "logits"
-        return {"name": name, "type": "float32", "shape": [batch, len(self.classes)]}
+        shape: list[int | str] = [batch, len(self.classes)]
+        if self.margin is None:
+            return {"name": name, "type": "float32", "shape": shape}
+        lost = 0 if PREPROCESS in self.include else 2 * self.margin
+        shape += [f"{side} - {lost}" if lost else side for side in ("height", "width")]
+        about = "of each class for each pixel: the class is the place of the largest on axis 1"
+        return {"name": name, "type": "float32", "shape": shape, "about": about}
+
+    def side(self, length: int) -> int:
+        """Of a net for masks: the least side of an image whose maps cover `length` pixels."""
+        assert self.least is not None
+        assert self.stride is not None
+        assert self.margin is not None
+        more = max(0, length - (self.least - 2 * self.margin))
+        return self.least - (-more // self.stride) * self.stride
+
+    @property
+    def resize(self) -> int | None:
+        """What the net for masks was trained to have the short side of images resized to."""
+        return self.config.get("data", {}).get("resize")
+
+    def _takes_for_masks(self) -> dict[str, Any]:
+        whole, colour = PREPROCESS in self.include, "grey" if self.channels == 1 else "RGB"
+        about = f"{colour} bytes of any size; the answer is as large"
+        if not whole:
+            about = "(byte / 255 − mean) / std, channel by channel"
+            about += f"; height and width are {self.least} or any multiple of {self.stride} more"
+        if self.margin and not whole:
+            about += f", {self.margin} pixels at each edge mirrored"
+        if self.resize is not None:
+            about += f"; resize the short side to {self.resize} pixels first, as in training"
+        batch = "batch" if self.dynamic_batch else 1
+        return {
+            "name": "images", "type": "uint8" if whole else "float32",
+            "shape": [batch, self.channels, "height", "width"], "about": about,
+        }  # fmt: skip
 
     def document(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -139,6 +184,8 @@ def _manifest(file: Path, found: dict[str, Any]) -> Manifest:
         raise CheckpointError(text, "export it anew")
     values: dict[str, Any] = {}
     for name, hint in get_type_hints(Manifest).items():
+        if name not in found and name in SINCE:
+            continue
         if name not in found:
             raise ValueError(f"its manifest has no '{name}'")
         form = get_origin(hint)

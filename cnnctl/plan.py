@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+import torch
 
 from cnnctl import devices, nets, transfer
 from cnnctl.audit import document, step
 from cnnctl.audit.forward import forward
 from cnnctl.config import learning, rules_learning, schema
+from cnnctl.config.masks import Loss, OfPixels
 from cnnctl.data.source import Feed, Source
 from cnnctl.devices import Device
 from cnnctl.errors import ConfigError, NetError, Problem
 from cnnctl.nets import meta
 from cnnctl.nets.net import Net
+from cnnctl.nets.segmenter import Criterion, Segmenter
 from cnnctl.nets.spec import Spec
 from cnnctl.transfer import Regime
 
@@ -24,7 +29,7 @@ class Plan:
     """Every number that the configuration, the net, the data and the machine decide.
 
     `images` is another text if the images are others. `params` and `macs` (multiply-adds) are
-    those of one image; `steps` are optimizer steps; `lr` is the learning rate after `scaling` with
+    those of one image; `windows` is how often an epoch sees each of them, `steps` are optimizer steps; `lr` is the learning rate after `scaling` with
     the global batch. `memory` is what one step on one device will take, predicted: see
     `audit.document.training_memory`.
     """
@@ -40,6 +45,7 @@ class Plan:
     skipped: dict[str, str]
     feeds: dict[str, Feed]
     augment: str
+    windows: int
     epochs: int
     steps_per_epoch: int
     steps: int
@@ -62,20 +68,22 @@ class Plan:
 
 
 def make(
-    train: schema.Train, spec: Spec, source: Source, pretrained: dict[str, Any] | None = None
-) -> Plan:
+    train: schema.Train, spec: Spec, source: Source, pretrained: dict[str, Any] | None = None,
+    criterion: Callable[[Loss, Segmenter], Criterion | None] = lambda *_: None,
+) -> Plan:  # fmt: skip
     """Decide everything. Raises ConfigError or NetError if it cannot run here.
 
-    `pretrained` says which weights the net starts from.
+    `pretrained` says which weights the net starts from, `criterion` builds the loss of pixels.
     """
     device = devices.settle(train.hardware)
     shape = (train.data.channels, train.data.size, train.data.size)
     with meta.device():
         net = nets.build(spec, num_classes=len(source.classes), shape=shape)
+        _judged(net, train, len(source.classes), criterion)
     regime = transfer.settle(train, net, source, pretrained["new"] if pretrained else ())
     if regime is not None:
         transfer.freeze(net, regime)
-    images = math.ceil(source.sizes["train"] / device.world)
+    images = math.ceil(source.sizes["train"] * train.data.repeats / device.world)
     per_epoch = math.ceil(math.ceil(images / train.data.batch_size) / train.trainer.accumulate)
     steps = min(train.trainer.max_epochs * per_epoch, train.trainer.max_steps or 2**63)
     rules_learning.swa_begin(train.trainer, per_epoch=per_epoch, steps=steps)
@@ -90,7 +98,7 @@ def make(
         data=train.data.name, classes=source.classes, sizes=source.sizes,
         images=source.digest(), skipped=source.skipped,
         feeds=source.feeds,
-        augment=train.augment.name,
+        augment=train.augment.name, windows=train.data.repeats,
         epochs=math.ceil(steps / per_epoch), steps_per_epoch=per_epoch, steps=steps,
         batch_size=train.data.batch_size, global_batch=global_batch,
         optimizer=train.optimizer.name, lr=scaled(train.optimizer, global_batch),
@@ -100,6 +108,20 @@ def make(
         device=device, seed=train.seed, pretrained=pretrained, transfer=regime,
         memory=memory,
     )  # fmt: skip
+
+
+def _judged(
+    net: Net, train: schema.Train, classes: int,
+    criterion: Callable[[Loss, Segmenter], Criterion | None],
+) -> None:  # fmt: skip
+    """Give a net the loss of training, whose memory is a part of a step's."""
+    loss = train.loss
+    own = isinstance(loss, OfPixels) and loss.weights is not None
+    if own or train.data.balance == "loss":
+        net.class_weights = torch.empty(classes)
+    if isinstance(net, Segmenter):
+        net.criterion = criterion(loss, net)
+        net.planes = 1 + (isinstance(loss, OfPixels) and loss.border is not None)
 
 
 def setting(train: schema.Train, device: Device, images: int) -> step.Setting:

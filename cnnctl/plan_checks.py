@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from cnnctl.config import learning, rules_steps, schema
+from cnnctl.config.masks import OfPixels
 from cnnctl.errors import ConfigError, Problem
 from cnnctl.plan import Plan
 
@@ -13,6 +14,7 @@ from cnnctl.plan import Plan
 def check(train: schema.Train, plan: Plan) -> list[str]:
     """Lines that warn. Raises ConfigError for steps that cannot be made as they are wanted."""
     problems = [*rules_steps.alone(train.on_oom, plan.device.world), *_too_many(train, plan)]
+    problems += _weights(train, plan)
     if problems:
         raise ConfigError(problems)
     return [*_whole(train, plan), *_rest(train, plan), *_cuts(train, plan)]
@@ -20,7 +22,7 @@ def check(train: schema.Train, plan: Plan) -> list[str]:
 
 def _too_many(train: schema.Train, plan: Plan) -> Iterator[Problem]:
     """A step of more images than there are, although it is made in parts."""
-    images, world, accumulate = plan.sizes["train"], plan.device.world, train.trainer.accumulate
+    images, world, accumulate = _images(plan), plan.device.world, train.trainer.accumulate
     if plan.global_batch <= images or plan.global_batch == plan.batch_size:
         return
     factors = [f"data.batch_size={plan.batch_size}"]
@@ -33,9 +35,18 @@ def _too_many(train: schema.Train, plan: Plan) -> Iterator[Problem]:
     yield Problem(text, hint, "data.batch_size")
 
 
+def _weights(train: schema.Train, plan: Plan) -> Iterator[Problem]:
+    """What a pixel counts, for another number of classes than there are."""
+    loss, classes = train.loss, len(plan.classes)
+    if isinstance(loss, OfPixels) and loss.weights is not None and len(loss.weights) != classes:
+        text = f"loss.weights must have one number for each of {classes} classes, "
+        text += f"got {len(loss.weights)}"
+        yield Problem(text, ", ".join(plan.classes), "loss.weights")
+
+
 def _whole(train: schema.Train, plan: Plan) -> Iterator[str]:
     """One batch that is larger than the set is the whole set; only its learning rate is not."""
-    images = plan.sizes["train"]
+    images = _images(plan)
     if plan.batch_size > images and train.optimizer.scaling != "none":
         text = f"data.batch_size={plan.batch_size}, but there are {images} images to train on: "
         yield text + f"the learning rate is scaled for {plan.batch_size}"
@@ -44,7 +55,7 @@ def _whole(train: schema.Train, plan: Plan) -> Iterator[str]:
 def _rest(train: schema.Train, plan: Plan) -> Iterator[str]:
     """Batches of an epoch that are too few for a step like the others."""
     accumulate, world = train.trainer.accumulate, plan.device.world
-    images = math.ceil(plan.sizes["train"] / world)
+    images = math.ceil(_images(plan) / world)
     batches = math.ceil(images / plan.batch_size)
     left = batches % accumulate
     if left == 0 or plan.steps < plan.steps_per_epoch:
@@ -68,3 +79,8 @@ def _cuts(train: schema.Train, plan: Plan) -> Iterator[str]:
         epochs = ", ".join(str(cut) for cut in missed)
         text = f"trainer.max_steps={train.trainer.max_steps} ends the run in epoch {plan.epochs}: "
         yield text + f"the learning rate is not cut after epoch {epochs}"
+
+
+def _images(plan: Plan) -> int:
+    """That an epoch trains on."""
+    return plan.sizes["train"] * plan.windows

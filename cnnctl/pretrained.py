@@ -7,8 +7,9 @@ is listed, and a last layer for another number of classes stays new and is said 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,8 +83,9 @@ def find(  # noqa: PLR0913 - what is wanted, and of which net
     """The weights that `reference` names, for the net of `spec` on these classes and images.
 
     With `layers` only those are taken, and the source may be another net. What knows classes stays
-    new if those of the source are known and are not `classes`. Raises CheckpointError, NetError
-    or RunError if there are no weights, or they do not fit.
+    new if those of the source are known and are not `classes`. The source of a net with a body
+    (`Net.body`) may be the classifier that the body is of; its dense layers become convolutions.
+    Raises CheckpointError, NetError or RunError if there are no weights, or they do not fit.
     """
     found = _read(reference, spec, outputs)
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
@@ -91,9 +93,12 @@ def find(  # noqa: PLR0913 - what is wanted, and of which net
     _known(layers or (), net)
     wanted = {n for n in net.state_dict() if layers is None or n.partition(".")[0] in layers}
     if found.classes is not None and classes is not None and found.classes != tuple(classes):
-        wanted -= _heads(net, spec, shape, num_classes)
-    renamed = _renamed(found.tensors, wanted, spec)
-    tensors, new, unused = _fit(found.source, net, renamed, num_classes, wanted)
+        wanted -= set(_heads(net, spec, shape, num_classes))
+    body = set(twins.of_body(net))
+    renamed = _renamed(found.tensors, (wanted & body) or wanted, spec)
+    musts = {name: not body or layers is not None or name in body for name in wanted}
+    heads = cache(partial(_heads, net, spec, shape, num_classes))
+    tensors, new, unused = _fit(found.source, net, renamed, musts, heads)
     return Start(found.source, tensors, new, unused, found.mean, found.std)
 
 
@@ -119,11 +124,12 @@ def _read(reference: str, spec: Spec, outputs: str) -> Found:
 
 def _heads(
     net: nn.Module, spec: Spec, shape: tuple[int, int, int], num_classes: int
-) -> set[str]:  # fmt: skip
-    """The tensors that know classes: those of another shape where there is one class more."""
+) -> dict[str, torch.Size]:  # fmt: skip
+    """The tensors that know classes, with the shapes that they have where there is one more."""
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
         more = nets.build(spec, num_classes=num_classes + 1, shape=shape).state_dict()
-    return {name for name, own in net.state_dict().items() if own.shape != more[name].shape}
+    own = net.state_dict()
+    return {name: one.shape for name, one in more.items() if one.shape != own[name].shape}
 
 
 def _file(file: Path) -> dict[str, Tensor]:
@@ -155,7 +161,7 @@ def _renamed(
 ) -> dict[str, tuple[str, Tensor]]:
     """Our name -> (their name, tensor); names that nobody knows stand for themselves."""
     own = {name for name in wanted if not name.endswith(COUNTER)}
-    if spec.twin is None or own <= set(found):
+    if spec.published is None or own <= set(found):
         return {name: (name, value) for name, value in found.items()}
     names = twins.key_map(spec)
     renamed = {}
@@ -175,24 +181,27 @@ def _known(layers: Sequence[str], net: nn.Module) -> None:
 
 
 def _fit(
-    source: str, net: nn.Module, found: Mapping[str, tuple[str, Tensor]], num_classes: int,
-    wanted: set[str],
+    source: str, net: nn.Module, found: Mapping[str, tuple[str, Tensor]],
+    wanted: Mapping[str, bool], heads: Callable[[], dict[str, torch.Size]],
 ) -> tuple[dict[str, Tensor], tuple[str, ...], tuple[str, ...]]:  # fmt: skip
-    """The tensors that fit, the names of those that stay new, and of those not used."""
+    """The tensors that fit, the names of those that stay new, and of those not used.
+
+    `wanted` says whether a tensor must be there; `heads` gives what `_heads` does.
+    """
     tensors, new, wrong = {}, [], []
     for name, own in net.state_dict().items():
         if name not in found and name.endswith(COUNTER):
             continue
-        if name not in wanted:
+        if name not in wanted or (name not in found and not wanted[name]):
             new.append(name)
             continue
         if name not in found:
             wrong.append(f"{name} is missing")
             continue
         value = found[name][1]
-        if value.shape == own.shape:
-            tensors[name] = value
-        elif value.shape[1:] == own.shape[1:] and len(own) == num_classes:
+        if twins.alike(value, own):
+            tensors[name] = value.reshape(own.shape)
+        elif _differs(value, own, heads().get(name)):
             new.append(name)
         else:
             wrong.append(f"{name} is {weights.size(value)} instead of {weights.size(own)}")
@@ -200,3 +209,11 @@ def _fit(
         raise CheckpointError(f"{source} holds another network: {weights.some(wrong)}")
     unused = [theirs for name, (theirs, _) in found.items() if name not in net.state_dict()]
     return tensors, tuple(new), tuple(unused)
+
+
+def _differs(value: Tensor, own: Tensor, more: torch.Size | None) -> bool:
+    """Whether it differs in nothing but the number of classes; `more` as in `_heads`."""
+    if more is None or value.ndim != own.ndim:
+        return False
+    sides = zip(value.shape, own.shape, more, strict=True)
+    return all(given == ours or ours != other for given, ours, other in sides)

@@ -46,8 +46,8 @@ def net(*layers: dict[str, Any], **changes: Any) -> dict[str, Any]:
     rows = [image, *layers]
     total = {key: sum(row[key] or 0 for row in rows) for key in ("params", "weights", "macs")}
     return {
-        "name": "tiny", "about": "a paper", "input": [1, 4, 4], "convention": "rows",
-        "layers": rows, "training_layers": [], "memory": dict(MEMORY),
+        "name": "tiny", "about": "a paper", "input": [1, 4, 4],
+        "output": rows[-1]["output"], "convention": "rows", "layers": rows, "training_layers": [], "memory": dict(MEMORY),
         "totals": total | {
             "trainable": total["params"], "frozen": 0, "buffers": 0,
             "unused": {"params": 0, "names": []}, "weight_layers": 2, "flops": 2 * total["macs"],
@@ -67,7 +67,8 @@ def net(*layers: dict[str, Any], **changes: Any) -> dict[str, Any]:
 MEMORY: dict[str, Any] = {
     "batch_size": 2, "precision": "32-true", "optimizer": "adam", "accelerator": "cpu",
     "channels_last": False, "accumulate": 1, "weights": 2_000_000, "gradients": 2_000_000,
-    "optimizer_state": 4_000_000, "batch": 500_000, "activations": 4_000_000, "peak": 12_500_000,
+    "optimizer_state": 4_000_000, "batch": 500_000, "activations": 4_000_000, "skips": 0,
+    "peak": 12_500_000,
     "at_peak": {
         "weights": 2_000_000, "gradients": 2_000_000, "optimizer_state": 4_000_000,
         "batch": 500_000, "activations": 4_000_000,
@@ -77,7 +78,7 @@ MEMORY: dict[str, Any] = {
 }  # fmt: skip
 UNTRAINED = {
     **MEMORY, **dict.fromkeys(("weights", "gradients", "optimizer_state", "batch")),
-    **dict.fromkeys(("activations", "peak", "at_peak", "where")), "reason": "a reason",
+    **dict.fromkeys(("activations", "skips", "peak", "at_peak", "where")), "reason": "a reason",
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from cnnctl.config import paths
 from cnnctl.config.images import DATA, Data
 from cnnctl.config.read import read
 from cnnctl.data import fetch
-from cnnctl.data.catalog import Found
+from cnnctl.data.catalog import SETS, Found
 from cnnctl.data.source import Images, Source
 from cnnctl.errors import DataError
 
@@ -82,7 +82,7 @@ def expected(*splits: Split) -> Content:
 
 def got(name: str, root: Path, *, download: bool = False, **changes: object) -> dict[str, Found]:
     wanted = section(name, root=str(root), download=download, **changes)
-    return fetch.fetch(wanted)  # pyright: ignore[reportArgumentType]
+    return fetch.fetch(wanted, SETS[name])  # pyright: ignore[reportArgumentType]
 
 
 def refusal(name: str, root: Path, *, download: bool = False) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor
 from cnnctl import runs, weights
 from cnnctl.data.module import DataModule
 from cnnctl.data.prepare import Batch
+from cnnctl.tasks.gradient import Measured
 from cnnctl.tasks.tally import Tally, means
 from cnnctl.training import engine, pace, start, trainer
 from cnnctl.training.noise import quiet
@@ -63,7 +64,7 @@ class Oracle(pl.LightningModule):
         logits = self.net(images)
         logits, outputs = (logits[0] if isinstance(logits, tuple) else logits), logits
         loss = self.net.loss(outputs, labels)
-        self.tally.add(loss, logits, labels)
+        self.tally.add(Measured(loss, logits, labels))
         return loss
 
     def training_step(self, batches: list[Batch], _: int) -> Tensor:

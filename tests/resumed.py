@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,28 @@ FIRST_IS_BEST = ("optimizer.lr=1", "seed=2")  # as it happens
 RARELY = "checkpoint.every=1h"
 SAME = ("weights_sha256", "best", "val", "test", "steps", "epochs", "params", "seed")
 TIMES = {"seconds", "images_per_second", "waiting"}
+
+
+class Keep(pl.Callback):
+    """Keeps what the run folder holds after every step and epoch."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.kept: dict[str, Path] = {}
+
+    def keep(self, name: str) -> None:
+        self.kept[name] = self.folder.with_name(f"{self.folder.name} {name}")
+        shutil.copytree(self.folder, self.kept[name])
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
+        if not pl_module.gradient.parts:  # it is over
+            self.keep(f"step {trainer.global_step}")
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.keep(f"epoch {trainer.current_epoch + 1}")
+
+    def on_train_end(self, *_: Any) -> None:
+        self.keep("trained")
 
 
 def rows(run: Path) -> list[dict[str, str]]:

@@ -13,7 +13,10 @@ from cnnctl import __version__, cli
 from cnnctl.commands import COMMON, SHORT, VERBS
 from cnnctl.errors import CnnctlError, ConfigError, Problem, UsageError
 
-LISTS = "models, data, augments, recipes, optimizers, schedules, hardware, loggers, transfers, runs"
+LISTS = (
+    "models, data, augments, losses, recipes, optimizers, schedules, hardware, loggers, "
+    "transfers, runs"
+)
 RUNS = "cnnctl evaluate latest, or see: cnnctl list runs"
 MISTAKES = [
     (["trian"], "unknown verb 'trian' (did you mean 'train'?)"),

@@ -46,7 +46,8 @@ def test_the_plan_of_the_main_road() -> None:
         "model": "lenet5", "params": 61_706, "macs": 416_520, "shape": (1, 32, 32),
         "data": "digits", "classes": tuple("0123456789"),
         "sizes": {"train": 1259, "val": 179, "test": 359}, "skipped": {}, "augment": "shift_rotate",
-        "epochs": 40, "steps_per_epoch": 20, "steps": 800, "batch_size": 64, "global_batch": 64,
+        "windows": 1, "epochs": 40, "steps_per_epoch": 20, "steps": 800,
+        "batch_size": 64, "global_batch": 64,
         "optimizer": "adam", "lr": 0.003, "scaling": None, "schedule": "cosine", "warmup_steps": 0,
         "seed": 0, "pretrained": None, "transfer": None, "feeds": feeds,
     }  # fmt: skip

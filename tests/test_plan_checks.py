@@ -141,3 +141,14 @@ def test_cuts_of_the_learning_rate_beyond_max_steps_are_told(overrides, epoch, m
 )
 def test_cuts_that_are_reached_or_depend_on_the_steps_are_not_told(overrides) -> None:
     assert checked(*overrides) == []
+
+
+def test_weights_of_classes_for_another_number_of_them() -> None:
+    """Told with the plan: by a dry run, too, and before there is a folder."""
+    masks = ("data=shapes", "data.images=20", "model=unet_small", "loss=focal")
+    text = "loss.weights must have one number for each of 4 classes, got {} "
+    text += "(background, disc, square, triangle)"
+    for weights, count in (("[1]", 1), ("[1,2,3,4,5]", 5)):
+        assert refused(*masks, f"loss.weights={weights}") == [text.format(count)]
+    assert checked(*masks, "loss.weights=[0,1,2,3]") == []
+    assert checked(*masks) == []

@@ -23,7 +23,7 @@ DECODED = {
 PLAN: dict[str, Any] = {
     "model": "lenet5", "params": 61706, "macs": 416520, "shape": [1, 32, 32], "data": "digits",
     "classes": list("0123456789"), "sizes": {"train": 1259, "val": 179, "test": 359},
-    "skipped": {}, "feeds": dict.fromkeys(("train", "val", "test"), MEMORY),
+    "windows": 1, "skipped": {}, "feeds": dict.fromkeys(("train", "val", "test"), MEMORY),
     "augment": "shift", "epochs": 40, "steps_per_epoch": 20, "steps": 800,
     "batch_size": 64, "global_batch": 64, "optimizer": "adam", "lr": 0.003, "schedule": "cosine",
     "warmup_steps": 0, "seed": 0, "run": RUN, "pretrained": None,

@@ -106,15 +106,19 @@ def share(axis: Axis, size: int, pieces: int) -> Axis:
     )
 
 
-def resize(axis: Axis, size: int, new: int, *, smooth: bool) -> Axis:
-    """Enlarging or shrinking to `new` indices, by the nearest or (smooth) by the two nearest."""
+def resize(axis: Axis, size: int, new: int, *, near: int) -> Axis:
+    """Enlarging or shrinking to `new` indices, of which each is made of the `near` nearest ones.
+
+    1: the nearest below, 2: linear, 4: cubic. An index right on top of another sees that alone.
+    """
     ratio = Fraction(size, new)
 
-    def taps(i: int) -> list[int]:
-        if not smooth:
+    def taps(i: int) -> Sequence[int]:
+        if near == 1:
             return [(i * ratio).__floor__()]
         centre = (i + Fraction(1, 2)) * ratio - Fraction(1, 2)
-        return [centre.__floor__(), centre.__ceil__()]
+        first = centre.__floor__() - near // 2 + 1
+        return [int(centre)] if centre.denominator == 1 else range(first, first + near)
 
     return axis.gather(ratio, taps)
 

@@ -53,6 +53,7 @@ def audit(subject: Subject, setting: Setting, memory: str) -> dict[str, Any]:
         "name": subject.name,
         "about": subject.about,
         "input": list(subject.input),
+        "output": list(seen.output),
         "convention": memory,
         "layers": layers,
         "training_layers": [tell(row) for row in _training(trained, rows)],
@@ -203,7 +204,7 @@ def training_memory(
         "channels_last": setting.channels_last,
         "accumulate": setting.accumulate,
     }
-    names = ("weights", "gradients", "optimizer_state", "batch", "activations", "peak")
+    names = ("weights", "gradients", "optimizer_state", "batch", "activations", "skips", "peak")
     if trained is None:
         return made | dict.fromkeys(names) | {"at_peak": None, "where": None, "reason": reason}
     return (

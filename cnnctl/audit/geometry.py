@@ -105,7 +105,8 @@ KINDS: dict[Any, str] = {
     ),
     **dict.fromkeys(
         (aten.upsample_nearest2d.default, aten.upsample_bilinear2d.default,
-         aten.upsample_bicubic2d.default, aten.pixel_shuffle.default), RESIZE
+         aten.upsample_bicubic2d.default, aten.max_unpool2d.default, aten.pixel_shuffle.default),
+        RESIZE,
     ),
     **dict.fromkeys(
         (aten.cat.default, aten.add.Tensor, aten.add_.Tensor, aten.mul.Tensor, aten.mul_.Tensor,

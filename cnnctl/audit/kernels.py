@@ -39,6 +39,7 @@ class Convolution:
     transposed: bool
     output_padding: Sequence[int]
     groups: int
+    biased: bool = True
 
     @property
     def sides(self) -> Sequence[int]:
@@ -83,7 +84,7 @@ class Convolution:
 
 def forward(made: Convolution) -> int:
     """Bytes beside image, weight and result at the worst moment."""
-    image, weight, result = made.image, made.weight, made.result
+    image, result = made.image, made.result
     slow = own_kernel(made)
     if slow:
         columns = _columns(made, whole=slow != "SlowDilated2d")
@@ -91,7 +92,7 @@ def forward(made: Convolution) -> int:
             return max(columns + image.nbytes // made.groups, result.nbytes)
         return columns
     if made.last:
-        return (1 + _turned(weight)) * weight.nbytes
+        return _last(made)
     if made.product:
         return result.nbytes
     rows = made.rows(apart=made.transposed)
@@ -99,8 +100,19 @@ def forward(made: Convolution) -> int:
     given = 0 if few else _copy(made, image, rows=rows)
     given += _weight(made, rows=rows, flat=few)
     copied = _copy(made, result, rows=rows)
-    given += copied if made.transposed and not rows else 0
+    twice = made.transposed and (made.biased or made.groups == 1)
+    given += copied if twice and not rows else 0
     return _pass(given, copied, result.nbytes, rows=rows) - result.nbytes
+
+
+def _last(made: Convolution) -> int:
+    """In channels_last: the weights, and of what is spread an image for each thread."""
+    weight = made.weight
+    if made.transposed and made.depthwise:
+        return _filled_up(made) + (made.result.nbytes if made.biased else 0)
+    images = max(1, made.image.shape[0])
+    several = min(torch.get_num_threads(), images) if made.transposed else 0
+    return (1 + _turned(weight)) * weight.nbytes + several * made.image.nbytes // images
 
 
 def backward(made: Convolution, *, to_image: bool, to_weight: bool) -> int:
@@ -109,6 +121,8 @@ def backward(made: Convolution, *, to_image: bool, to_weight: bool) -> int:
     slow = own_kernel(made)
     if slow:
         return _slow_backward(made, slow, images, to_weight=to_weight)
+    if made.last and made.transposed and made.depthwise and not to_weight:
+        return _filled_up(made)
     if made.last:
         filled = block() ** 2 if made.depthwise and not _direct(made) else 1 + _turned(weight)
         return weight.nbytes * (filled + to_weight)
@@ -203,6 +217,11 @@ def _weight(made: Convolution, *, rows: bool, flat: bool = False) -> int:
     first, second = weight.shape[:2]
     second = second if flat else _filled(second, block())
     return weight[0, 0].nbytes * _filled(first, block()) * second
+
+
+def _filled_up(made: Convolution) -> int:
+    """Bytes of the weights of channels by themselves, filled up with zeros."""
+    return made.weight[0].nbytes * _filled(made.groups, block())
 
 
 def _filled(channels: int, wide: int) -> int:

@@ -11,38 +11,28 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from math import prod
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from torch import nn
 
 from cnnctl import nets
 from cnnctl.audit import arithmetic, conventions, formulas
-from cnnctl.audit.arithmetic import Exact
 from cnnctl.audit.forward import Forward, forward
 from cnnctl.audit.geometry import CONV
 from cnnctl.audit.trace import Row
 from cnnctl.config import catalog, paths
 from cnnctl.config.preflight import require
 from cnnctl.nets import meta
+from cnnctl.nets.segmenter import Segmenter
 
 KINDS: dict[str, type[nn.Module]] = {"conv": nn.Conv2d, "dense": nn.Linear}
-UNET = (64, 128, 256, 512, 1024)  # maps, from the top to the bottom of the U
-
-
-class Layered(Protocol):
-    """What has layers: `input` is (C, H, W)."""
-
-    @property
-    def input(self) -> tuple[int, ...]: ...  # noqa: D102 - told above
-    @property
-    def rows(self) -> Sequence[Row]: ...  # noqa: D102 - told above
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A net of the zoo at its paper's input, without memory."""
+    """A net of the zoo at its paper's input, without memory; of a net for masks no border."""
 
     net: nn.Module
     input: tuple[int, ...]
@@ -56,13 +46,6 @@ class Subject:
     def rows(self) -> Sequence[Row]:
         """The calls of its layers in their order."""
         return self.seen.walk.rows
-
-
-class Sketch(NamedTuple):
-    """A net that is only arithmetic yet."""
-
-    input: tuple[int, ...]
-    rows: Sequence[Row]
 
 
 def numbers(name: str) -> dict[str, Any]:
@@ -84,48 +67,31 @@ def built(name: str, changes: str) -> Subject:
     assert spec is not None
     with meta.device():
         made = nets.build(spec, num_classes=spec.classes, shape=spec.input)
+    if isinstance(made, Segmenter):
+        made.framed = False
     return Subject(made, spec.input)
 
 
-def unet() -> Sketch:
-    """The U of figure 1 (Ronneberger et al. 2015): 572x572 in, unpadded 3x3, 388x388 out."""
-    rows: list[Row] = []
-    maps, side = 1, 572
-    for name, out, size, joins in _unet():
-        maps *= 2 if joins else 1  # cropped maps of the way down stand beside
-        after = int(size(side))
-        rows.append(Row(name, "", 0, inputs=(maps, side, side), output=(out, after, after)))
-        maps, side = out, after
-    return Sketch((1, 572, 572), rows)
-
-
-def _unet() -> Iterator[tuple[str, int, Callable[[int], Exact], bool]]:
-    """Name, maps and output side of each layer; whether maps of the way down join its input."""
-    pair = partial(arithmetic.conv_out, kernel=3)
-    pool = partial(arithmetic.conv_out, kernel=2, stride=2)
-    up = partial(arithmetic.transposed_out, kernel=2, stride=2)
-    for level, maps in enumerate(UNET, start=1):
-        if level > 1:
-            yield f"pool{level - 1}", maps // 2, pool, False
-        yield from ((f"down{level}_{place}", maps, pair, False) for place in (1, 2))
-    for level, maps in reversed([*enumerate(UNET[:-1], start=1)]):
-        yield f"up{level}", maps, up, False
-        yield from ((f"up{level}_{place}", maps, pair, place == 1) for place in (1, 2))
-    yield "final", 2, partial(arithmetic.conv_out, kernel=1), False
-
-
-def shape(of: Layered, layer: str) -> list[int]:
+def shape(of: Subject, layer: str) -> list[int]:
     """Height, width and channels of a layer's output, or its values; `input` is the image."""
     output = of.input if layer == "input" else _rows(of, layer)[-1].output
     return [*output[1:], output[0]]
 
 
-def values(of: Layered, layer: str) -> int:
+def values(of: Subject, layer: str) -> int:
     """Values in a layer's output."""
     return prod(shape(of, layer))
 
 
-def channels_in(of: Layered, layer: str) -> int:
+def stride(of: Subject, layer: str) -> int | Fraction:
+    """Pixels of the image between neighbours of a layer's output."""
+    field = _rows(of, layer)[-1].field
+    if field is None or not field.axes:
+        raise LookupError(f"no place in the image for '{layer}'")
+    return formulas.plain(field.axes[0].jump)
+
+
+def channels_in(of: Subject, layer: str) -> int:
     """Channels that come into a layer."""
     return _rows(of, layer)[0].inputs[0]
 
@@ -192,7 +158,7 @@ def groups(of: Subject, layer: str) -> int:
     return 1 if form is None else form.groups
 
 
-def _rows(of: Layered, layer: str) -> list[Row]:
+def _rows(of: Subject, layer: str) -> list[Row]:
     """The rows of a layer or block; conv2_x are those of the blocks conv2_1 and so on."""
     name = re.escape(layer.removesuffix("_x")) + (r"_\d+" if layer.endswith("_x") else "")
     found = [row for row in of.rows if re.fullmatch(rf"{name}(\..*)?", row.name)]
@@ -223,7 +189,7 @@ def torchvision_top1(name: str) -> int | Fraction:
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
-        net, unet, shape, values, channels_in, params, weights, layers, depth, macs,
+        net, shape, values, stride, channels_in, params, weights, layers, depth, macs,
         activation_values, relu_values, filter_sizes, convs_of_size, convolutions, groups,
         torchvision_top1, formulas.correlate, formulas.max_pool, formulas.kernel_sum,
         formulas.largest, formulas.smallest,

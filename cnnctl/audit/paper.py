@@ -9,7 +9,12 @@ import yaml
 
 FILE = Path(__file__).with_name("published.yaml")
 ALIASES = {"vgg11": "vgg_a", "vgg13": "vgg_b", "vgg16": "vgg_d", "vgg19": "vgg_e"}
-WORDS = {"params": "parameters", "macs": "multiply-adds", "values": "activations"}
+WORDS = {
+    "params": "parameters", "macs": "multiply-adds", "values": "activations",
+    "weight_layers": "weight layers", "receptive_field": "receptive field", "jump": "stride",
+    "side": "height",
+}  # fmt: skip
+SUMS = ("params", "macs")  # over the layers of a block; all others are of its last layer
 
 
 def compare(net: dict[str, Any]) -> list[dict[str, Any]]:
@@ -36,7 +41,7 @@ def compare(net: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _computed(net: dict[str, Any], layer: str | None, figure: str) -> int | None:
-    """Of the whole net, or the sum over one layer or block; activations are of its last layer."""
+    """Of the whole net, or of one layer or block of it."""
     if layer is None:
         return net["totals"][figure]
     own = [
@@ -44,4 +49,6 @@ def _computed(net: dict[str, Any], layer: str | None, figure: str) -> int | None
     ]
     if not own:
         return None
-    return own[-1]["values"] if figure == "values" else sum(one[figure] for one in own)
+    if figure in SUMS:
+        return sum(one[figure] for one in own)
+    return own[-1]["output"][1] if figure == "side" else own[-1][figure]

@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from cnnctl.audit import axis
 from cnnctl.audit.axis import Axis
+from cnnctl.mirror import reflected
 
 aten: Any = torch.ops.aten
 Place = tuple[int, int]  # how many values stand before a dimension, and its size
@@ -136,6 +137,35 @@ def _picked(given: Given, args: Sequence[Any], out: Tensor) -> Field | None:
     return field._replace(dims=without(field.dims, gone))
 
 
+def _indexed(given: Given, args: Sequence[Any], out: Tensor) -> Field | None:
+    """The same by a tensor; of one of the image's dimensions those that mirroring edges gives."""
+    value, field = given[0]
+    where = args[1] % value.dim()
+    if where not in field.dims:
+        return _picked(given, args, out)
+    start = _mirrored(args[2], value.shape[where])
+    if start is None:
+        return None
+    return field.along(lambda dim, one: axis.shift(one, start) if dim == where else one)
+
+
+def _mirrored(picked: Tensor, length: int) -> int | None:
+    """Where indices begin on an endless line of mirror images; None if they are no such thing.
+
+    Of all starts that give the same indices the one with equal borders on both sides is meant.
+    """
+    if picked.is_meta or length == 1:
+        return None
+    rises = torch.nonzero(picked.diff() == 1)
+    if not len(rises):
+        return None
+    period, first = 2 * (length - 1), int(rises[0])
+    start, wanted = int(picked[first]) - first, (length - len(picked)) // 2
+    start += round((wanted - start) / period) * period
+    whole = reflected(torch.arange(len(picked), device="cpu") + start, length)
+    return start if torch.equal(whole, picked) else None
+
+
 def _split(given: Given, args: Sequence[Any], out: Tensor) -> Field | None:
     return _picked(given, (args[0], args[2] if len(args) > 2 else 0), out)  # noqa: PLR2004 - its place
 
@@ -161,7 +191,8 @@ RULES: dict[Any, Callable[[Given, Sequence[Any], Tensor], Field | None]] = {
         (aten.constant_pad_nd.default, aten.reflection_pad2d.default,
          aten.replication_pad2d.default), _padded
     ),
-    **dict.fromkeys((aten.select.int, aten.index_select.default), _picked),
+    aten.select.int: _picked,
+    aten.index_select.default: _indexed,
     **dict.fromkeys((aten.split.Tensor, aten.split_with_sizes.default), _split),
     aten.expand.default: _expanded,
 }  # fmt: skip

@@ -172,24 +172,45 @@ def _softmax(given: Given, args: Sequence[Any], out: Tensor) -> Field | None:
     return None if mixed else joined(given, args, out)
 
 
-def _resized(given: Given, scales: Sequence[float | None], out: Tensor, *, smooth: bool) -> Any:
+def _resized(given: Given, scales: Sequence[float | None], out: Tensor, near: int) -> Any:
     """Lost where the scale that was asked for is not that of the sizes."""
     value, field = given[0]
     sizes = zip(value.shape[SPATIAL:], out.shape[SPATIAL:], scales, strict=False)
     if any(scale is not None and size * scale != new for size, new, scale in sizes):
         return None
     return field.along(
-        lambda dim, one: axis.resize(one, value.shape[dim], out.shape[dim], smooth=smooth)
+        lambda dim, one: axis.resize(one, value.shape[dim], out.shape[dim], near=near)
     )
 
 
 def _nearest(given: Given, args: Sequence[Any], out: Tensor) -> Field | None:
-    return _resized(given, args[2:4], out, smooth=False)
+    return _resized(given, args[2:4], out, 1)
 
 
 def _bilinear(given: Given, args: Sequence[Any], out: Tensor) -> Field | None:
     """Aligned corners stretch the image by another factor everywhere: lost."""
-    return None if args[2] else _resized(given, args[3:5], out, smooth=True)
+    return None if args[2] else _resized(given, args[3:5], out, 2)
+
+
+def _bicubic(given: Given, args: Sequence[Any], out: Tensor) -> Field | None:
+    return None if args[2] else _resized(given, args[3:5], out, 4)
+
+
+def _unpooled(given: Given, args: Sequence[Any], out: Tensor) -> Field | None:
+    """A place gets the value of its window, if its own was the largest: it sees both maps.
+
+    The places come from the pool's window. Windows lie side by side, as unpooling needs them to;
+    at the edge the last one may be cut off.
+    """
+    sides = zip(out.shape[SPATIAL:], args[0].shape[SPATIAL:], strict=True)
+    factors = [round(new / size) for new, size in sides]
+    field = joined(given, args, args[0])
+    if field is None or min(factors) < 1:
+        return None
+    found = dict(enumerate(factors, SPATIAL))
+    return field.along(
+        lambda dim, one: axis.spread(one, found[dim], found[dim], 0) if dim in found else one
+    )
 
 
 _EVEN = (aten._adaptive_avg_pool2d.default, aten.adaptive_max_pool2d.default)  # noqa: SLF001 - its name
@@ -218,4 +239,6 @@ RULES: dict[Any, Callable[[Given, Sequence[Any], Tensor], Field | None]] = {
     aten._softmax.default: _softmax,  # noqa: SLF001 - its name
     aten.upsample_nearest2d.default: _nearest,
     aten.upsample_bilinear2d.default: _bilinear,
+    aten.upsample_bicubic2d.default: _bicubic,
+    aten.max_unpool2d.default: _unpooled,
 }

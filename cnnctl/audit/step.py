@@ -6,7 +6,8 @@ still stand, then those are dropped, then backward, then the update.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch.nn.functional import cross_entropy
 from cnnctl.audit import update
 from cnnctl.audit.ghost import Ghost, autocast, ghost
 from cnnctl.audit.live import Live
+from cnnctl.audit.skips import Skips
 from cnnctl.audit.trace import Trace, Walk
 from cnnctl.audit.workspace import none, workspace
 from cnnctl.config import learning
@@ -52,7 +54,8 @@ class Memory:
     """Bytes of a training step.
 
     `weights` (with buffers), `gradients` and `optimizer_state` are whole; `batch` are the images,
-    `activations` what the forward pass keeps for the backward pass. `parts` says of what the peak
+    `activations` what the forward pass keeps for the backward pass, `skips` that part of it which
+    only joins need (see audit.skips). `parts` says of what the peak
     consists (labels are with the batch, and on a CPU `workspace` is what a kernel takes for
     itself), phase, layer and op where it is; in the update op is the rule.
     """
@@ -63,6 +66,7 @@ class Memory:
     optimizer_state: int
     batch: int
     activations: int
+    skips: int
     peak: int
     parts: dict[str, int]
     phase: str
@@ -80,6 +84,7 @@ def measure(net: nn.Module, shape: tuple[int, int, int], setting: Setting) -> Me
         live = Live(BLOCK.get(setting.accelerator, 1))
         trace = Trace(double, live, workspace=workspace if setting.accelerator == "cpu" else none)
         live.place = trace.place
+        trace.skips = Skips()
         learning = list({id(p): p for p in double.parameters.values() if p.requires_grad}.values())
         if not learning:
             raise NetError(
@@ -93,7 +98,7 @@ def measure(net: nn.Module, shape: tuple[int, int, int], setting: Setting) -> Me
         before = dict(live.parts)
         try:
             with trace.open():
-                activations = _step(double, image, trace, setting, learning)
+                activations, skips = _step(double, image, trace, setting, learning)
         except ValueError as wrong:  # batch normalisation wants more than one value per channel
             text = f"a batch of {setting.batch_size} cannot be trained on: {wrong}"
             raise NetError(text, "a larger batch_size") from wrong
@@ -102,7 +107,7 @@ def measure(net: nn.Module, shape: tuple[int, int, int], setting: Setting) -> Me
     phase, layer, op = live.peak.place
     return Memory(
         setting, before["weights"], before["gradients"], before["optimizer_state"],
-        before["batch"], activations, live.peak.bytes, live.peak.parts,
+        before["batch"], activations, skips, live.peak.bytes, live.peak.parts,
         phase, layer, op, trace.walk,
     )  # fmt: skip
 
@@ -128,23 +133,23 @@ def _standing(double: Ghost, live: Live, setting: Setting, learning: Sequence[Te
 
 def _step(
     double: Ghost, image: Tensor, trace: Trace, setting: Setting, learning: list[Tensor]
-) -> int:
-    """Forward, loss and backward; the bytes that the forward pass leaves alive."""
-    live = trace.live
+) -> tuple[int, int]:
+    """Forward, loss and backward; the bytes that the forward pass keeps, and those of skips."""
+    live, joins = trace.live, trace.skips
     assert live is not None
+    assert joins is not None
     with torch.enable_grad(), autocast(setting.precision):
         outputs = double(image)
         trace.phase = "loss"
         labels = _labels(double.net, outputs, trace)
-        loss = _loss(double.net, outputs, labels)
+        with _weighted(double):
+            loss = _loss(double.net, outputs, labels)
     logits = _first(outputs).detach() if setting.figures else None
     del outputs
     trace.keep()
-    kept = live.parts["activations"]
+    kept = live.parts["activations"], joins.kept
     if logits is not None:
-        parts = setting.accumulate
-        counted = live.rounded(logits.nbytes) * (2 * parts - 1) + live.rounded(4) * parts
-        live.hold("figures", counted)
+        live.hold("figures", _counted(double.net, logits, setting.accumulate, live))
     for value in learning:
         if setting.accumulate == 1:
             value.grad = None
@@ -152,6 +157,17 @@ def _step(
     trace.phase, trace.made = "backward", "temporaries"
     loss.backward()
     return kept
+
+
+def _counted(net: nn.Module, logits: Tensor, parts: int, live: Live) -> int:
+    """Bytes of the logits that wait to be counted besides those of the last part of a step.
+
+    The other parts' do until the step is made. Those of images' classes wait longer, so that
+    those of the step before are there, too; those of pixels are counted at once.
+    """
+    waits = getattr(net, "TASK", "classify") == "classify"
+    size = live.rounded(logits.untyped_storage().nbytes())
+    return size * (parts - 1 + parts * waits) + live.rounded(4) * parts
 
 
 def _gradient(live: Live) -> Any:
@@ -176,7 +192,7 @@ def _labels(net: nn.Module, outputs: Any, trace: Trace) -> Tensor:
         size = (logits.shape[0], *logits.shape[2:])
         labels = torch.zeros(size, dtype=torch.int64, device=logits.device)
     trace.made = made
-    trace.live.hold("batch", trace.live.rounded(labels.nbytes))
+    trace.live.hold("batch", trace.live.rounded(labels.untyped_storage().nbytes()))
     return labels
 
 
@@ -184,6 +200,21 @@ def _loss(net: nn.Module, outputs: Any, labels: Tensor) -> Tensor:
     """The net's own loss, or cross-entropy on the first tensor that a stranger gives."""
     own = getattr(net, "loss", None)
     return cross_entropy(_first(outputs), labels) if own is None else own(outputs, labels)
+
+
+@contextmanager
+def _weighted(double: Ghost) -> Iterator[None]:
+    """While open, what the classes count has no memory either."""
+    net: Any = double.net
+    own, copy = getattr(net, "class_weights", None), double.buffers.get("class_weights")
+    if copy is None:
+        yield
+        return
+    net.class_weights = copy
+    try:
+        yield
+    finally:
+        net.class_weights = own
 
 
 def _first(outputs: Any) -> Tensor:

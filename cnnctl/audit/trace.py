@@ -18,9 +18,11 @@ from cnnctl.audit.live import Live
 from cnnctl.audit.macs import macs
 from cnnctl.audit.reach import Reach
 from cnnctl.audit.sight import Field
+from cnnctl.audit.skips import Skips
 from cnnctl.nets import meta
 
 Workspace = Callable[[Any, Sequence[Any], Any], int]  # bytes, from operation, arguments, result
+INDEX = torch.int64  # what is counted out between layers has no row
 LAYER = "cnnctl layer"  # the name under which a node of the graph keeps its layer
 
 
@@ -83,6 +85,7 @@ class Trace(meta.Meta):
         self.live = live
         self.reach = reach
         self.workspace = workspace
+        self.skips: Skips | None = None
         self.phase = "forward"
         self.made = "activations"  # what new storages count as; nothing if empty
         self.op = ""
@@ -135,6 +138,8 @@ class Trace(meta.Meta):
             for value in geometry.tensors((out,)):
                 self.live.add(value, self.made, row)
             self.live.moment("workspace", self.workspace(func, args, out))
+        if self.skips is not None and self.phase == "forward":
+            self.skips.follow(func, args, out)
         if self.reach is not None:
             self.reach.follow(func, args, out)
             if row is not None and self.frames[-1].row is None:
@@ -150,7 +155,7 @@ class Trace(meta.Meta):
         made = result is not None and not geometry.shares(result, given)
         row = frame.row
         if row is None:
-            if result is None or not (made or geometry.in_place(func)):
+            if result is None or not (made or geometry.in_place(func)) or result.dtype == INDEX:
                 return None
             row = self._between(frame, func, result)
             row.inputs = () if first is None else tuple(first.shape[1:])

@@ -19,6 +19,7 @@ from cnnctl.audit.kernels import FLOAT, Convolution
 aten: Any = torch.ops.aten
 
 IMAGES = 4  # axes of a batch of images
+SMALL = 128  # height and width of what is resized together: up to it torch turns images
 PAIRS = (
     aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor,
     aten.add_.Tensor, aten.sub_.Tensor, aten.mul_.Tensor, aten.div_.Tensor,
@@ -39,7 +40,7 @@ def none(*_: Any) -> int:
 def _convolution(args: Sequence[Any], out: Tensor) -> int:
     if out.dim() != IMAGES:
         return 0
-    made = Convolution(args[0], args[1], out, *args[3:9])
+    made = Convolution(args[0], args[1], out, *args[3:9], biased=args[2] is not None)
     return _gaps(args[0]) + kernels.forward(made)
 
 
@@ -82,10 +83,36 @@ def _gaps(*values: Tensor) -> int:
     )
 
 
+def _softmax(args: Sequence[Any], _: Any) -> int:
+    """Values that do not lie row by row are copied first."""
+    return 0 if args[0].is_contiguous() else args[0].nbytes
+
+
+def _resize(args: Sequence[Any], out: Tensor) -> int:
+    """Small results are made in channels_last: image and result are copied to it and back."""
+    image = args[0]
+    small = sum(out.shape[2:]) <= SMALL and image.dim() == IMAGES
+    turned = (value.nbytes for value in (image, out) if not _is_last(value))
+    return sum(turned) if small else 0
+
+
+def _bicubic_backward(args: Sequence[Any], _: Any) -> int:
+    """Its kernel knows no channels_last: the gradient is copied."""
+    return 0 if args[0].is_contiguous() else args[0].nbytes
+
+
+def _is_last(value: Tensor) -> bool:
+    return value.is_contiguous(memory_format=torch.channels_last)
+
+
 RULES: dict[Any, Callable[[Sequence[Any], Any], int]] = {
     aten.convolution.default: _convolution,
     aten.convolution_backward.default: _convolution_backward,
     aten.native_batch_norm_backward.default: _batch_norm_backward,
     aten.mean.dim: _mean,
+    **dict.fromkeys((aten._softmax.default, aten._log_softmax.default), _softmax),  # noqa: SLF001 - their names
+    aten.upsample_nearest2d.default: _resize,
+    aten.upsample_bilinear2d.default: _resize,
+    aten.upsample_bicubic2d_backward.default: _bicubic_backward,
     **dict.fromkeys(PAIRS, _pair),
 }

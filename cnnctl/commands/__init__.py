@@ -2,49 +2,9 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # typing itself is not imported: it would slow down `cnnctl --help`
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from cnnctl.commands.call import FLAG, OPTIONAL, VALUE, Call, Verb
 
-FLAG, VALUE, OPTIONAL = "flag", "value", "optional"  # takes nothing, a value, perhaps a value
-
-
-class Verb:
-    """What a verb does, what it takes, and which module runs it."""
-
-    __slots__ = ("about", "flags", "module", "summary", "takes_target", "usage")
-
-    def __init__(  # noqa: PLR0913 - a record; dataclasses would double the time of --help
-        self,
-        summary: str,
-        usage: str,
-        about: str,
-        *,
-        takes_target: bool = False,
-        flags: Mapping[str, tuple[str, str]] = {},
-        module: str | None = None,
-    ) -> None:
-        self.summary = summary
-        self.usage = usage
-        self.about = about
-        self.takes_target = takes_target
-        self.flags = flags
-        self.module = module
-
-
-class Call:
-    """One command line: the verb, its targets, its overrides and its flags."""
-
-    __slots__ = ("flags", "overrides", "targets", "verb")
-
-    def __init__(
-        self, verb: str, targets: Sequence[str], overrides: Sequence[str], flags: Mapping[str, str]
-    ) -> None:
-        self.verb = verb
-        self.targets = targets
-        self.overrides = overrides
-        self.flags = flags
-
+__all__ = ["COMMON", "FLAG", "OPTIONAL", "SHORT", "VALUE", "VERBS", "Call", "Verb"]
 
 COMMON = {
     "--json": (FLAG, "print one JSON document on stdout and nothing else"),
@@ -109,9 +69,11 @@ VERBS = {
         "cnnctl predict RUN FILE|FOLDER|GLOB… [top=5] [format=csv]",
         f"{_TRAINED} hardware… and\n"
         "data.batch_size may be changed.\n"
-        "Files that cannot be read are listed and left out; the exit code is then 1.\n\n"
+        "Files that cannot be read are listed and left out; the exit code is then 1.\n"
+        "A net for masks writes one for each image, and its colours over the image.\n\n"
         "  cnnctl predict latest cat.jpg\n"
         "  cnnctl predict latest photos top=3\n"
+        "  cnnctl predict latest scan.png tile=512 output=masks\n"
         "  cnnctl predict net.onnx 'photos/*.png' format=csv > found.csv\n"
         "  cnnctl predict weights.pth cat.jpg model=resnet18 data=imagenet",
         takes_target=True,
@@ -209,6 +171,18 @@ VERBS = {
         "  cnnctl conv 56x56x64 kernel=3 filters=64 padding=same --stack 3",
         takes_target=True,
         flags={"--stack": (VALUE, "so many of these layers on top of each other")},
+    ),
+    "upsample": Verb(
+        "show the five ways up side by side, on an image",
+        "cnnctl upsample [IMAGE] [by=4] [size=64] [output=FILE.png]",
+        "A square of the image is max-pooled and enlarged again as a decoder does it:\n"
+        "nearest, bilinear, bicubic, transposed, unpool. Without IMAGE: a digit.\n\n"
+        "  by=4                   2, 4 or 8: how much smaller, and larger again\n"
+        "  size=64                pixels of a side that the image is resized to\n"
+        "  output=upsample.png    the picture\n\n"
+        "  cnnctl upsample\n"
+        "  cnnctl upsample cat.jpg by=2 output=ways.png",
+        takes_target=True,
     ),
     "data": Verb(
         "check a data set, show what training sees of it, keep it decoded",

@@ -10,13 +10,14 @@ from cnnctl.commands import Call, subjects
 from cnnctl.config import audit as schema
 from cnnctl.config import compose, paths
 from cnnctl.config.overrides import key_of, quoted
-from cnnctl.errors import ConfigError, NetError, Problem, UsageError
+from cnnctl.errors import ConfigError, NetError, Problem, UsageError, UserError
 from cnnctl.report.result import Result
 
 if TYPE_CHECKING:
     from cnnctl.audit.document import Subject
+    from cnnctl.audit.step import Setting
 
-SIZES = ("budget", "input", "reserve")
+SIZES = ("budget", "input", "reserve", "sizes")
 EXIT_TOO_LARGE = 3  # the configured batch does not fit a budget
 
 
@@ -69,6 +70,8 @@ def _as_text(override: str) -> str:
     if key_of(override) == "budget":
         texts = ",".join(f"'{one}'" for one in value.split(","))
         return f"{name}=[{texts}]"
+    if key_of(override) == "sizes":
+        return f"{name}=[{value}]"
     return f"{name}='{value}'"
 
 
@@ -78,18 +81,39 @@ def _audited(typed: schema.Audit, what: Any, flags: Mapping[str, str]) -> dict[s
     with subjects.running(subject, what):
         if "--strict" in flags:
             _strict(subject)
-        return _document(subject, typed, what_if="--what-if" in flags)
+        found = _document(subject, typed, what_if="--what-if" in flags)
+    if typed.sizes is not None:
+        found["sizes"] = [_sized(typed, what, side) for side in typed.sizes]
+    return found
+
+
+def _sized(typed: schema.Audit, what: Any, side: int) -> dict[str, Any]:
+    """What the net costs on images of another size, or why it does not take them."""
+    from cnnctl.audit import sizes
+
+    try:
+        subject = subjects.subject(typed, what, side)
+        with subjects.running(subject, what):
+            return sizes.row(subject, _setting(typed), side)
+    except UserError as wrong:
+        return sizes.refused(side, wrong)
+
+
+def _setting(typed: schema.Audit) -> Setting:
+    """How a step is made."""
+    from cnnctl.audit.step import Setting
+
+    return Setting(
+        typed.batch_size, typed.optimizer, typed.precision,
+        typed.accelerator, typed.channels_last, typed.accumulate,
+    )  # fmt: skip
 
 
 def _document(subject: Subject, typed: schema.Audit, *, what_if: bool) -> dict[str, Any]:
     """What the net costs, with budgets and other steps where they are asked for."""
     from cnnctl.audit import budget, document
-    from cnnctl.audit.step import Setting
 
-    setting = Setting(
-        typed.batch_size, typed.optimizer, typed.precision,
-        typed.accelerator, typed.channels_last, typed.accumulate,
-    )  # fmt: skip
+    setting = _setting(typed)
     found = document.audit(subject, setting, typed.memory)
     if typed.budget is not None:
         if found["memory"]["peak"] is None:

@@ -197,6 +197,7 @@ def _built(target: Target) -> tuple[nn.Module, tuple[int, int, int], bool]:
     import torch
 
     from cnnctl import nets
+    from cnnctl.nets.segmenter import Segmenter
 
     if target.one is not None:
         data = target.one.train.data
@@ -211,6 +212,8 @@ def _built(target: Target) -> tuple[nn.Module, tuple[int, int, int], bool]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = nets.build(spec, num_classes=spec.classes, shape=meta.input)
+    if isinstance(net, Segmenter):
+        net.framed = subjects.framed(target.typed)
     return net, meta.input, True
 
 

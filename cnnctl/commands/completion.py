@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 # for `--config` or `data.root=`.
 SHELLS = ("bash", "zsh", "fish")
 LISTS = (
-    "models", "data", "augments", "recipes", "optimizers", "schedules", "hardware", "loggers",
-    "transfers", "runs",
+    "models", "data", "augments", "losses", "recipes", "optimizers", "schedules", "hardware",
+    "loggers", "transfers", "runs",
 )  # fmt: skip
 TRAINED = ("evaluate", "predict", "export", "bench")  # verbs that take a trained net
 CHECKPOINTS = ("best", "last")
@@ -75,8 +75,8 @@ def _words(name: str, before: list[str], current: str) -> list[str]:
         return _audited(before, current)
     if name == "data":
         return _of_data(before, current)
-    if name == "conv":
-        return _starting(current, _of_a_layer(current))
+    if name in ("conv", "upsample"):
+        return _starting(current, _own_keys(name, current))
     if name in TRAINED:
         return _of_trained(name, before, current)
     return _starting(current, SHELLS if name == "completion" else LISTS)
@@ -145,14 +145,15 @@ def _starts_a_file(word: str) -> bool:
     return folder.is_dir() and any(one.name.startswith(start) for one in folder.iterdir())
 
 
-def _of_a_layer(current: str) -> list[str]:
-    """The keys of `cnnctl conv`, or the words that one of them can be."""
-    from cnnctl.commands import conv
+def _own_keys(name: str, current: str) -> list[str]:
+    """The keys of a verb that composes nothing, or the words that one of them can be."""
+    from cnnctl.commands import conv, upsample
 
+    module = {"conv": conv, "upsample": upsample}[name]
     key, equals, _ = current.partition("=")
     if equals:
-        return [f"{key}={word}" for word in conv.WORDS.get(key, ())]
-    return [f"{name}=" for name in conv.KEYS]
+        return [f"{key}={word}" for word in module.WORDS.get(key, ())]
+    return [f"{name}=" for name in module.KEYS]
 
 
 def _overrides(before: list[str], current: str, root: str = "train") -> list[str]:

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cnnctl.commands import Call
-from cnnctl.config import compose, paths, preflight, schema
+from cnnctl.config import companions, compose, paths, preflight, schema
 from cnnctl.config.images import Folder
+from cnnctl.config.masks import Masks
 from cnnctl.config.near import did_you_mean
 from cnnctl.config.overrides import key_of, quoted
 from cnnctl.errors import EXIT_FAILED, Problem, UsageError
@@ -57,7 +58,8 @@ def _composed(call: Call, name: str) -> schema.Train:
         else:
             kept.append(override)
     with compose.opened(extra):
-        config, found = compose.compose("train", [*_choice(name, extra), *kept])
+        words = companions.completed([*_choice(name, extra), *kept], extra)
+        config, found = compose.compose("train", words)
         train, problems = preflight.check(config, [*unknown, *found])
     preflight.require(problems)
     assert train is not None
@@ -70,11 +72,20 @@ def _choice(name: str, extra: list[Path]) -> list[str]:
     if name in options:
         return [f"data={name}"]
     if Path(name).expanduser().exists() or name.startswith("hf://") or "{" in name:
-        return ["data=folder", f"data.root={_literal(name)}"]
+        kind = "folder_masks" if _has_masks(Path(name).expanduser()) else "folder"
+        return [f"data={kind}", f"data.root={_literal(name)}"]
     if os.sep in name or name.startswith("~") or Path(name).suffix:
         raise UsageError(f"there is no file or folder {name}", "a path, or see: cnnctl list data")
     hint = did_you_mean(name, options) or "a path, or see: cnnctl list data"
     raise UsageError(f"unknown data set '{name}'", hint)
+
+
+def _has_masks(root: Path) -> bool:
+    """Whether a folder is one of images and masks, as data=folder_masks takes it."""
+    return any(
+        (place / "images").is_dir() and (place / "masks").is_dir()
+        for place in (root, root / "train")
+    )
 
 
 def _literal(text: str) -> str:
@@ -110,13 +121,16 @@ def _check(call: Call, name: str, train: schema.Train) -> Result:
     if listed and not isinstance(train.data, Folder):
         text = f"--quarantine has no effect on {name}: only data=folder can leave images out"
         raise UsageError(text, "cnnctl data check FOLDER --quarantine FILE")
-    from cnnctl.data import check, strays
+    from cnnctl.data import check, check_masks, strays
     from cnnctl.report import data_page, progress
 
     began = time.perf_counter()
     loaded = strays.load(train.data)
     with progress.reading(train.progress) as tell:
-        document = check.check(loaded, train.data, tell)
+        if isinstance(train.data, Masks):
+            document = check_masks.masks(loaded.source, train.data, tell)
+        else:
+            document = check.check(loaded, train.data, tell)
     document["seconds"] = round(time.perf_counter() - began, 2)
     if listed:
         rows = list(check.quarantine(document))
@@ -132,20 +146,26 @@ def _check(call: Call, name: str, train: schema.Train) -> Result:
 
 def _show(call: Call, name: str, train: schema.Train) -> Result:
     from cnnctl.commands import job
-    from cnnctl.data import preview
-    from cnnctl.report import sheet
+    from cnnctl.data import preview, preview_masks
+    from cnnctl.report import data_masks, sheet
 
     stem = train.data.name if train.data.name == name else Path(name).resolve().name.split(".")[0]
     file = Path(call.flags.get("--output", f"{stem}_{train.augment.name}.png"))
     data = dataclasses.replace(train.data, on_error="skip")
     train = dataclasses.replace(train, data=data)
-    rows = preview.preview(job.ready(train, build=False), train)
-    heads = ["unchanged", *(f"epoch {epoch}" for epoch in range(preview.EPOCHS))]
+    source = job.ready(train, build=False)
     title = f"{stem} · augment {train.augment.name} · {data.size}×{data.size}"
-    shown = [sheet.Row(row.label, list(row.versions.numpy())) for row in rows]
-    _write(file, sheet.png(heads, shown, title))
-    images = [{"class": row.label, "name": row.name} for row in rows]
-    told = {"data": train.data.name, "augment": train.augment.name, "epochs": preview.EPOCHS}
+    if isinstance(data, Masks):
+        pairs, epochs = preview_masks.preview(source, train), preview_masks.EPOCHS
+        heads, shown, legend = data_masks.sheet(pairs, source.classes)
+        images = [{"name": row.name} for row in pairs]
+    else:
+        rows, epochs = preview.preview(source, train), preview.EPOCHS
+        heads, legend = ["unchanged", *(f"epoch {epoch}" for epoch in range(epochs))], []
+        shown = [sheet.Row(row.label, list(row.versions.numpy())) for row in rows]
+        images = [{"class": row.label, "name": row.name} for row in rows]
+    _write(file, sheet.png(heads, shown, title, legend))
+    told = {"data": train.data.name, "augment": train.augment.name, "epochs": epochs}
     return Result("sheet", {"file": str(file), **told, "images": images})
 
 
@@ -153,6 +173,9 @@ def _cache(call: Call, name: str, train: schema.Train) -> Result:  # noqa: ARG00
     from cnnctl.commands import job
     from cnnctl.data import cache
 
+    if isinstance(train.data, Masks):
+        text = f"there is no cache of images with masks, such as {name}"
+        raise UsageError(text, "training holds them in memory if they fit")
     began = time.perf_counter()
     before = {row["cache"] for row in cache.listed()}
     source = job.ready(train)

@@ -25,6 +25,8 @@ def run(call: Call) -> Result:
         evaluate = trained.keys(verbs.Evaluate, ask)
         preflight.require([*rules_verbs.evaluate(evaluate), *_without_effect(evaluate, call)])
         found = [trained.find(target, evaluate.checkpoint, ask) for target in call.targets]
+    task = _task(found)
+    preflight.require(rules_verbs.of_task(evaluate, task))
     for one in found:
         preflight.require(rules_verbs.on_images(evaluate, one.train.data))
     _others(found)
@@ -34,7 +36,7 @@ def run(call: Call) -> Result:
         "classify": evaluated.result, "segment": evaluated_masks.result,
         "reconstruct": evaluated_images.result,
     }  # fmt: skip
-    return results[_task(found)](found, evaluate, call.flags)
+    return results[task](found, evaluate, call.flags)
 
 
 def _targets(call: Call) -> None:
@@ -65,7 +67,7 @@ def _without_effect(evaluate: Evaluate, call: Call) -> list[Problem]:
 
 def _task(found: Sequence[Trained]) -> tasks.Task:
     """What all of them have learned. Raises UsageError if that is not the same."""
-    learned = {tasks.of(one.config["model"]): one.target for one in found}
+    learned: dict[tasks.Task, str] = {tasks.of(one.config["model"]): one.target for one in found}
     if len(learned) > 1:
         (task, target), (other, second), *_ = learned.items()
         text = f"{target} was trained to {task}, {second} to {other}: nothing compares the two"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnctl import runs
 from cnnctl.commands import Call, trained
-from cnnctl.config import compose, paths, preflight, rules_export, verbs
+from cnnctl.config import compose, paths, preflight, rules_export, tasks, verbs
 from cnnctl.config.overrides import key_of
 from cnnctl.errors import UsageError
 from cnnctl.report.result import Result
@@ -37,6 +37,8 @@ def run(call: Call) -> Result:
     if one.manifest is not None:
         text = f"{one.file} is an exported file already"
         raise UsageError(text, f"export what it is from: {one.manifest.run}")
+    task = tasks.of(one.config["model"])
+    preflight.require(list(rules_export.of_task(export, task)))
     return Result("exported", _made(export, one, ask))
 
 

@@ -10,11 +10,13 @@ from typing import Any
 
 from cnnctl import data, devices, plan, plan_checks, pretrained, runs
 from cnnctl.commands.settle import settle
+from cnnctl.config import tasks
 from cnnctl.config.schema import Train
 from cnnctl.data import feed
 from cnnctl.data.source import Source
 from cnnctl.errors import Stopped
 from cnnctl.report import console, progress
+from cnnctl.tasks import losses
 from cnnctl.training import ranks, slurm, trainer
 from cnnctl.training.start import Job
 from cnnctl.training.stop import Stop
@@ -43,7 +45,7 @@ def prepare(
             classes=source.classes,
         )
     told = None if start is None else start.document(train.data)
-    made = plan.make(train, spec, source, told)
+    made = plan.make(train, spec, source, told, losses.build)
     for line in plan_checks.check(train, made):
         if ranks.rank() == 0 and ranks.STARTED not in os.environ:
             print(f"cnnctl: {line}", file=sys.stderr)
@@ -98,5 +100,9 @@ def work(job: Job, folder: Path) -> dict[str, Any]:
             print(f"cnnctl: {said}", file=sys.stderr)
         raise
     if ranks.rank() == 0:
+        if tasks.of(job.config["model"]) == "segment":
+            from cnnctl.commands import kept_masks
+
+            result["masks"] = kept_masks.of_run(job, folder)
         runs.write_json(folder / runs.RESULT, result)
     return result

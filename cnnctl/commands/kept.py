@@ -13,7 +13,7 @@ Of two nets that are compared, each has files of its own: predictions_1.csv, pre
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,14 +45,26 @@ def keep(
 
     Raises RunError, leaving no folder, if it cannot be written.
     """
-    folder = runs.create(train.outputs, "evaluate", what, train.data.name, checkpoints=False)
-    try:
+
+    def write(folder: Path) -> list[str]:
         files = []
         for number, part in enumerate(parts, start=1):
             end = f"_{number}" if len(parts) > 1 else ""
             named = _predictions(part, evaluate, folder, end)
             part.told["predictions"] = str(folder / named[0]) if named else None
             files += [*named, *_pictures(part, evaluate, folder, end)]
+        return files
+
+    return filled(train, what, whole, write)
+
+
+def filled(
+    train: Train, what: str, whole: dict[str, Any], write: Callable[[Path], list[str]]
+) -> dict[str, Any]:
+    """The same, of any task: `write` puts files into the folder and gives their names."""
+    folder = runs.create(train.outputs, "evaluate", what, train.data.name, checkpoints=False)
+    try:
+        files = write(folder)
         whole |= {"folder": str(folder), "files": [runs.RESULT, *files]}
         runs.write_json(folder / runs.RESULT, whole)
     except BaseException as wrong:

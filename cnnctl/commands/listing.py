@@ -7,7 +7,7 @@ from typing import Any
 
 from cnnctl import runs
 from cnnctl.commands import Call
-from cnnctl.config import catalog, filters, paths
+from cnnctl.config import catalog, filters, paths, tasks
 from cnnctl.config.near import did_you_mean
 from cnnctl.config.overrides import key_of
 from cnnctl.errors import UsageError
@@ -67,6 +67,9 @@ def _row(run: Path) -> dict[str, Any]:
         "seed": config["seed"],
         "state": "finished" if result else "unfinished",
         "epochs": result.get("epochs"),
-        "val_top1": (result.get("val") or {}).get("top1"),
-        "test_top1": (result.get("test") or {}).get("top1"),
+        **{
+            f"{split}_{figure}": (result.get(split) or {}).get(figure)
+            for figure in tasks.FIGURES.values()
+            for split in ("val", "test")
+        },
     }

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import glob
 import shlex
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnctl import manifest, runs
 from cnnctl.commands import Call, trained
-from cnnctl.config import compose, paths, verbs
-from cnnctl.errors import EXIT_FAILED, ConfigError, DataError, Problem, UsageError
+from cnnctl.config import compose, paths, preflight, rules_predict, tasks, verbs
+from cnnctl.errors import ConfigError, DataError, Problem, UsageError
+from cnnctl.export import folder
 from cnnctl.report.result import Result
 
 if TYPE_CHECKING:
     from cnnctl.data.pictures import Failed
 
-FEW = 5  # classes that are named unless told
 EXAMPLE = "cnnctl predict latest cat.jpg"
 NETS = (".ckpt", ".pt", ".pth", *manifest.SUFFIXES)
 IMAGES = (".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
 def run(call: Call) -> Result:
-    """Name what is on images; raises UsageError, RunError, CheckpointError, ConfigError, DataError.
+    """Say what is on images; raises UsageError, RunError, CheckpointError, ConfigError, DataError.
 
     A file that cannot be read is no error; it is told, and the exit code is 1.
     """
@@ -34,36 +33,25 @@ def run(call: Call) -> Result:
     ask = trained.asked(Call(call.verb, [target], call.overrides, call.flags), verbs.Predict)
     with compose.opened(paths.extra_dirs(call.flags)):
         predict = trained.keys(verbs.Predict, ask)
-        csv = predict.format == "csv"
-        if csv and "--json" in call.flags:
+        if predict.format == "csv" and "--json" in call.flags:
             text = "format=csv has no effect beside --json"
             raise ConfigError([Problem(text, "leave out one of the two", "format")])
+        if predict.output is not None:
+            folder.require_new(Path(predict.output).expanduser())
         one = trained.find(target, predict.checkpoint, ask)
-    from cnnctl import data
+    task = tasks.of(one.config["model"])
+    preflight.require(list(rules_predict.predict(predict, task)))
+    from cnnctl.commands import predicted_classes, predicted_images, predicted_masks
     from cnnctl.data import pictures
-    from cnnctl.report import progress
-    from cnnctl.scoring import pictures as scored
-    from cnnctl.scoring.ways import Way
 
-    began = time.perf_counter()
     files, failed = pictures.find(words)
     if not files:
         raise DataError(*_nothing(failed))
-    where = trained.device(one, "predict")
-    own = one.saved or one.manifest
-    scorer = trained.scorer(one, own.classes if own else data.load(one.train.data).classes, where)
-    top = _top(predict.top, len(scorer.classes))
-    way = Way(flip=one.train.trainer.test_flip)
-    with progress.reading(one.train.progress) as tell:
-        predictions, more = scored.predict(scorer, files, one.train, way, top, tell)
-    rows = [{"file": pictures.shown(row.file), "reason": row.reason} for row in [*failed, *more]]
-    seconds = round(time.perf_counter() - began, 3)
-    document = {
-        "run": one.name, "checkpoint": str(one.file), "classes": len(scorer.classes),
-        "seconds": seconds, "predictions": predictions, "failed": rows,
+    results = {
+        "classify": predicted_classes.result, "segment": predicted_masks.result,
+        "reconstruct": predicted_images.result,
     }  # fmt: skip
-    code = EXIT_FAILED if rows else 0
-    return Result("predicted_csv" if csv else "predicted", document, code)
+    return results[task](one, predict, files, failed)
 
 
 def _sorted(targets: Sequence[str]) -> tuple[str, Sequence[str]]:
@@ -87,14 +75,6 @@ def _sorted(targets: Sequence[str]) -> tuple[str, Sequence[str]]:
 def _is_net(word: str) -> bool:
     file = Path(word)
     return word == runs.LATEST or file.suffix in NETS or (file / runs.CONFIG).is_file()
-
-
-def _top(asked: int | None, classes: int) -> int:
-    """How many classes are named. Raises ConfigError if the net has not so many."""
-    if asked is not None and asked > classes:
-        text = f"top must be at most {classes}, as the net knows {classes} classes, got {asked}"
-        raise ConfigError([Problem(text, f"top={classes}", "top")])
-    return asked or min(FEW, classes)
 
 
 def _nothing(failed: Sequence[Failed]) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnctl import runs
 from cnnctl.config import audit as schema
-from cnnctl.config import catalog, compose, paths, preflight
+from cnnctl.config import catalog, compose, paths, preflight, tasks
 from cnnctl.config.near import did_you_mean
 from cnnctl.config.overrides import key_of
 from cnnctl.config.read import read
@@ -51,28 +51,49 @@ def settle(
     return _of_run(target, overrides)
 
 
-def subject(typed: schema.Audit, what: dict[str, Any] | Path | str) -> Subject:
-    """The net on the meta device. Imports torch; raises NetError, ConfigError or DataError."""
+def subject(
+    typed: schema.Audit, what: dict[str, Any] | Path | str, side: int | None = None
+) -> Subject:
+    """The net on the meta device, on images of `side` x `side` if that is given.
+
+    A net for masks is the paper's net alone, without mirrored borders, unless it is `framed`.
+    Imports torch; raises NetError, ConfigError, DataError or UsageError.
+    """
+    if typed.framed is not None and (not isinstance(what, dict) or tasks.of(what) != "segment"):
+        given = what["name"] if isinstance(what, dict) else what
+        text = f"framed={str(typed.framed).lower()} has no effect on {given}, no net for masks"
+        raise UsageError(text, "leave it out")
     from cnnctl import nets
     from cnnctl.audit.document import Subject
     from cnnctl.nets import meta
     from cnnctl.nets.library import Library
+    from cnnctl.nets.segmenter import Segmenter
 
     if not isinstance(what, dict):
-        return _foreign(typed, what)
+        return _foreign(typed, what, side)
     spec, problems = nets.read_spec(what)
     preflight.require(problems)
     assert spec is not None
     shape, classes = _input(typed, spec.input, spec.classes)
+    shape = shape if side is None else (shape[0], side, side)
     try:
         with meta.device():
             net = nets.build(spec, num_classes=classes, shape=shape)
+            if isinstance(net, Segmenter) and not framed(typed):
+                net.framed = False
+                net.check(shape, strict=spec.strict)
     except NetError as wrong:
         own = f"its own: input={'x'.join(map(str, spec.input))}"
+        own += ", or with mirrored borders: framed=true" * (tasks.of(what) == "segment")
         of_data = typed.data is None and wrong.hint and "data.size" in wrong.hint
         raise NetError(f"{spec.name}: {wrong.message}", own if of_data else wrong.hint) from wrong
     own = net.get_submodule("net") if isinstance(net, Library) else net  # without what wraps it
     return Subject(spec.name, own, shape, spec.paper)
+
+
+def framed(typed: schema.Audit) -> bool:
+    """Whether images of a net for masks get mirrored borders, as in training."""
+    return typed.data is not None if typed.framed is None else typed.framed
 
 
 @contextlib.contextmanager
@@ -130,7 +151,8 @@ def _of_run(target: str, overrides: Sequence[str]) -> tuple[schema.Audit, dict[s
 def _planned(config: dict[str, Any], plan: dict[str, Any]) -> dict[str, Any]:
     """What a run says of its images, and of how it makes a step."""
     device = plan["device"]
-    found = {
+    found: dict[str, Any] = {"framed": "true"} if tasks.of(config["model"]) == "segment" else {}
+    found |= {
         "input": "x".join(map(str, plan["shape"])), "classes": len(plan["classes"]),
         "batch_size": plan["batch_size"], "precision": device["precision"],
         "optimizer": plan["optimizer"], "accumulate": config["trainer"]["accumulate"],
@@ -153,7 +175,7 @@ def _input(
     return (typed.data.channels, typed.data.size, typed.data.size), len(source.classes)
 
 
-def _foreign(typed: schema.Audit, what: Path | str) -> Subject:
+def _foreign(typed: schema.Audit, what: Path | str, side: int | None) -> Subject:
     """Somebody else's net; its image must be given unless the file says it."""
     from cnnctl.audit import onnx_graph, stranger
     from cnnctl.audit.document import Subject
@@ -170,6 +192,13 @@ def _foreign(typed: schema.Audit, what: Path | str) -> Subject:
     else:
         net, said = stranger.load(what), ()
     match schema.shape(typed.input) if typed.input else said:
-        case (int(), int(), int()) as shape:
-            return Subject(str(what), net, shape)
+        case (int(channels), int(), int()) as shape:
+            if (
+                side is not None
+                and isinstance(what, Path)
+                and net.fixed
+                and (side, side) != shape[1:]
+            ):
+                raise NetError(f"{what} always sees {'x'.join(map(str, said))}")
+            return Subject(str(what), net, (channels, side, side) if side else shape)
     raise UsageError(f"{what} does not say how large its images are", "input=3x224x224")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -31,6 +31,10 @@ class Audit:
     """Everything that `cnnctl audit` composes."""
 
     input: str | None = key("channels x height x width of an image: 3x224x224")
+    sizes: tuple[int, ...] | None = key("sides of images to compare costs at: [188,380,572]", min=1)
+    framed: bool | None = key(
+        "nets for masks: with mirrored borders, as trained; null: of runs and data=… alone"
+    )
     classes: int | None = key("classes; null: those of the data or the paper", min=2)
     batch_size: int = key("images per device and step", min=1)
     accumulate: int = key("batches whose gradients add up to one step", min=1)
@@ -78,26 +82,32 @@ def choices() -> dict[str, tuple[str, ...]]:
 
 def broken(audit: Audit) -> list[Problem]:
     """Sizes that cannot be read, and options without effect."""
-    problems = []
+    return [*_unread(audit), *_idle(audit)]
+
+
+def _unread(audit: Audit) -> Iterator[Problem]:
     for name, texts in (("budget", audit.budget or ()), ("reserve", (audit.reserve or "0B",))):
         for text in texts:
             if not _reads(size, text):
                 wrong = f"{name} wants a size such as 24GB or 8GiB, got '{text}'"
-                problems.append(Problem(wrong, key=name))
+                yield Problem(wrong, key=name)
     if audit.budget == ():
-        problems.append(Problem("budget names no memory", "budget=3GB,24GB", "budget"))
+        yield Problem("budget names no memory", "budget=3GB,24GB", "budget")
+    if audit.sizes == ():
+        yield Problem("sizes names no size", "sizes=224,448", "sizes")
     if audit.input is not None and not _reads(shape, audit.input):
         wrong = f"input wants channels x height x width such as 3x224x224, got '{audit.input}'"
-        problems.append(Problem(wrong, key="input"))
+        yield Problem(wrong, key="input")
+
+
+def _idle(audit: Audit) -> Iterator[Problem]:
     if audit.reserve is not None and audit.budget is None:
         wrong = f"reserve={audit.reserve} has no effect without a budget"
-        problems.append(Problem(wrong, "budget=24GB", "reserve"))
-    if audit.data is not None:
-        for name in ("input", "classes"):
-            if getattr(audit, name) is not None:
-                wrong = f"{name} has no effect beside data={audit.data.name}"
-                problems.append(Problem(wrong, "leave out one of the two", name))
-    return problems
+        yield Problem(wrong, "budget=24GB", "reserve")
+    for name in ("input", "classes"):
+        if audit.data is not None and getattr(audit, name) is not None:
+            wrong = f"{name} has no effect beside data={audit.data.name}"
+            yield Problem(wrong, "leave out one of the two", name)
 
 
 def _reads(read: Callable[[str], object], text: str) -> bool:

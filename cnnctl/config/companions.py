@@ -22,15 +22,22 @@ def completed(overrides: Sequence[str], extra: list[Path] | None = None) -> list
         return list(overrides)
     if "data" not in chosen and "model" in chosen and _segments(chosen["model"], extra):
         return [DATA, *overrides]
-    if "model" not in chosen and chosen.get("data") in MASKS:
+    if "model" not in chosen and "data" in chosen and set(_names(chosen["data"])) <= set(MASKS):
         return [MODEL, *overrides]
     return list(overrides)
 
 
+def _names(choice: str) -> list[str]:
+    """One, or those of a multirun."""
+    return [name.strip() for name in choice.split(",")]
+
+
 def _segments(model: str, extra: list[Path] | None) -> bool:
-    """Whether all nets of a choice, of which a multirun has several, give a class of each pixel."""
+    """Whether all nets of a choice give a class of each pixel."""
     files = paths.config_files(extra).get("model", {})
-    names = [name.strip() for name in model.split(",")]
+    theirs = [f"torchvision/{name}" for name in tasks.TORCHVISION]
     return all(
-        name in files and tasks.of(catalog.facts(files[name], files)) == "segment" for name in names
+        name in theirs
+        or (name in files and tasks.of(catalog.facts(files[name], files)) == "segment")
+        for name in _names(model)
     )

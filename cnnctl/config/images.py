@@ -36,6 +36,11 @@ class Data:
     )
     on_error: Literal["fail", "skip"] = key("what to do with an image that cannot be read")
 
+    @property
+    def repeats(self) -> int:
+        """How often training sees an image in an epoch."""
+        return 1
+
 
 @dataclass(frozen=True, kw_only=True)
 class Digits(Data):

@@ -18,7 +18,7 @@ _NAMES = {
     Duration: "a length such as 5epochs, 100steps, 10% or 0",
     Interval: "an interval such as 200steps, 1epoch, 30s, 5min or 2h",
 }
-_PLURALS = {int: "whole numbers", float: "numbers", str: "texts"}
+_PLURALS = {int: "whole numbers", float: "numbers", str: "texts", int | str: "numbers or texts"}
 
 
 class Mismatch(ValueError):  # noqa: N818 - a value of the wrong kind, not an error of the program

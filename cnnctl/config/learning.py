@@ -88,9 +88,12 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Plateau(Schedule):
-    """lr x gamma when val/top1 has stopped rising."""
+    """lr x gamma when the figure of val by which an epoch is judged has stopped rising.
 
-    patience: int = key("epochs without a better val/top1 before a cut", min=0)
+    That is val/top1, of masks val/miou, of images that are made anew val/explained.
+    """
+
+    patience: int = key("epochs without a better val figure before a cut", min=0)
     gamma: float = key("factor of a cut", above=0, below=1)
 
 

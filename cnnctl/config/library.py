@@ -11,8 +11,11 @@ from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import OmegaConf
 
+from cnnctl.config.tasks import TORCHVISION
+
 SCHEME = "library"
 LIBRARIES = ("torchvision", "timm")
+VOC = 21  # classes of Pascal VOC, with the background
 INPUT = (3, 224, 224)  # where the library does not say
 
 
@@ -53,13 +56,14 @@ def section(reference: str) -> dict[str, Any]:
     """The keys of a library's net."""
     library, _, name = reference.partition("/")
     size = _timm_input(name) if library == "timm" else _torchvision_input(name)
+    masks = library == "torchvision" and name in TORCHVISION
     return {
         "name": reference,
-        "family": "library",
+        "family": "library_masks" if masks else "library",
         "year": None,
         "paper": f"as {library} has it",
         "input": list(size),
-        "classes": 1000,
+        "classes": VOC if masks else 1000,
         "twin": reference,
         "init": "torch",
         "strict": False,
@@ -70,6 +74,10 @@ def _torchvision_input(name: str) -> tuple[int, int, int]:
     """The crop for which the newest weights were trained."""
     from torchvision import models
 
+    if name in TORCHVISION:
+        shown: Any = models.get_model_weights(name)
+        (size,) = shown.DEFAULT.transforms().resize_size
+        return 3, size, size
     if name not in models.list_models(module=models):  # refused, with a hint, when it is built
         return INPUT
     weights: Any = models.get_model_weights(name)

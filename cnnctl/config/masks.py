@@ -8,7 +8,6 @@ from cnnctl.config.fields import key
 from cnnctl.config.images import Data
 
 IGNORE = 255  # of a mask: a pixel that counts nowhere
-MOST_CLASSES = 255  # a pixel of a mask is a byte
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +20,12 @@ class Masks(Data):
     resize: int | None = key(
         "short side that images are resized to first; null: as they are", min=1
     )
+    windows: int = key("that are cut out of each image in an epoch", min=1)
+
+    @property
+    def repeats(self) -> int:
+        """How often training sees an image in an epoch, each time another part."""
+        return self.windows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +37,9 @@ class FolderMasks(Masks):
     values: tuple[int | str, ...] | None = key(
         "of each class in the masks: a number or #rrggbb; null: 0, 1, 2, …"
     )
-    ignore: int | str | None = key("of pixels that count nowhere, likewise; null: there are none")
+    ignore: int | str | tuple[int | str, ...] | None = key(
+        "of pixels that count nowhere, one or several; null: there are none"
+    )
     test_fraction: float | None = key(
         "share of the images kept for the test where there is no test split", above=0, below=1
     )

@@ -13,6 +13,7 @@ from cnnctl.config.rules_data import splits
 from cnnctl.config.rules_hardware import hardware
 from cnnctl.config.rules_masks import masks
 from cnnctl.config.rules_published import published
+from cnnctl.config.rules_reconstruct import reconstruct
 from cnnctl.config.rules_steps import steps
 from cnnctl.config.rules_transfer import transfer
 from cnnctl.errors import Problem
@@ -20,7 +21,7 @@ from cnnctl.errors import Problem
 
 def broken(parts: Mapping[str, Any]) -> list[Problem]:
     """Every rule that these sections of a configuration break; some may be missing."""
-    problems = [*augment(parts), *masks(parts), *transfer(parts)]
+    problems = [*augment(parts), *masks(parts), *reconstruct(parts), *transfer(parts)]
     if "data" in parts:
         problems += _data(parts["data"])
         problems += [*published(parts["data"]), *splits(parts["data"])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from cnnctl.config.tasks import Task
 from cnnctl.config.verbs import Export
 from cnnctl.errors import Problem
 
@@ -54,6 +55,24 @@ def _integers(export: Export) -> Iterator[Problem]:
         if getattr(export, name) is not None:
             text = f"{name} has no effect on int8, which is judged by what top-1 loses"
             yield Problem(text, "drop=0.02", name)
+
+
+def of_task(export: Export, task: Task) -> Iterator[Problem]:
+    """What a net cannot have that gives no class for each image."""
+    if task == "reconstruct":
+        text = "export writes nets that name classes, but this one gives each image anew"
+        yield Problem(text, "cnnctl predict RUN FILE… makes the images")
+    elif task == "segment":
+        yield from _of_masks(export)
+
+
+def _of_masks(export: Export) -> Iterator[Problem]:
+    if export.quantize is not None:
+        text = f"quantize={export.quantize} is proven by top-1, which a net for masks has not"
+        yield Problem(text, "precision=fp16 halves the weights", "quantize")
+    if export.raw_tolerance is not None:
+        text = "raw_tolerance has no effect on a net for masks: its file resizes nothing"
+        yield Problem(text, "tolerance=… is that of all sizes", "raw_tolerance")
 
 
 def elsewhere(overrides: Collection[str]) -> Iterator[Problem]:

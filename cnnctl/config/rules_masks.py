@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cnnctl.config import tasks
+from cnnctl.config import legend, tasks
 from cnnctl.config.images import Augment, Data
-from cnnctl.config.masks import Dice, FolderMasks, Loss, Masks, OfPixels, PublishedMasks
+from cnnctl.config.masks import FolderMasks, Masks, PublishedMasks
+from cnnctl.config.rules_losses import losses
 from cnnctl.errors import Problem
 
 FITTING = {  # of a task: data and nets that go with it
@@ -15,22 +16,20 @@ FITTING = {  # of a task: data and nets that go with it
     "segment": ("data=shapes", "model=unet_same"),
     "reconstruct": ("data=digits", "model=autoencoder"),
 }
+UNSENT = "cityscapes"  # cannot be downloaded
 UNKNOWING = ("policy", "erase", "mixup", "cutmix")  # of augment: what knows no masks
 
 
 def masks(parts: Mapping[str, Any]) -> Iterator[Problem]:
     """Every rule between net, images, their changes and the loss that is about masks."""
-    data, model, loss = (parts.get(name) for name in ("data", "model", "loss"))
+    data, model = parts.get("data"), parts.get("model")
     if data is not None and model is not None:
         yield from _fitting(data, model)
     if isinstance(data, Masks):
         yield from _data(data)
         if "augment" in parts:
             yield from _augment(parts["augment"])
-    if loss is not None and model is not None:
-        yield from _loss(loss, model)
-    if loss is not None and data is not None:
-        yield from _weights(loss, data)
+    yield from losses(parts)
 
 
 def _fitting(data: Data, model: Mapping[str, Any]) -> Iterator[Problem]:
@@ -57,6 +56,30 @@ def _data(data: Masks) -> Iterator[Problem]:
     if read and data.on_error == "skip" and not data.verify:
         text = "data.on_error=skip has no effect with data.verify=false"
         yield Problem(text, "set data.verify=true", "data.on_error")
+    if isinstance(data, FolderMasks):
+        yield from _legend(data)
+    if isinstance(data, PublishedMasks):
+        yield from _published(data)
+
+
+def _legend(data: FolderMasks) -> Iterator[Problem]:
+    if data.classes is None:
+        for name in ("values", "ignore"):
+            if getattr(data, name) is not None:
+                text = f"data.{name} has no effect without data.classes: root/classes.txt says all"
+                yield Problem(text, "give data.classes, too", f"data.{name}")
+        return
+    for fault in legend.faults(data.classes, data.values, legend.listed(data.ignore)):
+        yield Problem(f"data.{fault.key} {fault.text}", fault.hint, f"data.{fault.key}")
+
+
+def _published(data: PublishedMasks) -> Iterator[Problem]:
+    if data.test_fraction is not None:
+        text = f"data.test_fraction has no effect: {data.name} has a test split of its own"
+        yield Problem(text, "data.test_fraction=null", "data.test_fraction")
+    if data.name == UNSENT and data.download:
+        text = f"data.download=true has no effect: {data.name} cannot be downloaded"
+        yield Problem(text, "data.download=false", "data.download")
 
 
 def _augment(augment: Augment) -> Iterator[Problem]:
@@ -65,20 +88,3 @@ def _augment(augment: Augment) -> Iterator[Problem]:
             text = f"augment.{name}={given} knows no masks"
             off = "null" if name == "policy" else "0"
             yield Problem(text, f"set augment.{name}={off}", f"augment.{name}")
-
-
-def _loss(loss: Loss, model: Mapping[str, Any]) -> Iterator[Problem]:
-    if loss.name != "own" and tasks.of(model) != "segment":
-        text = f"loss={loss.name} is one of pixels, but {model.get('name')} gives no class of each"
-        yield Problem(text, "loss=own, or a net for masks: model=unet_same", "loss")
-    if isinstance(loss, Dice) and not loss.cross_entropy and loss.border:
-        text = "loss.border has no effect without loss.cross_entropy, which it weighs"
-        yield Problem(text, "loss.cross_entropy=1, or loss.border=null", "loss.border")
-
-
-def _weights(loss: Loss, data: Data) -> Iterator[Problem]:
-    if isinstance(loss, OfPixels) and loss.weights is not None and data.balance == "loss":
-        text = "data.balance=loss has no effect beside loss.weights"
-        yield Problem(text, "leave out one of the two", "data.balance")
-    if isinstance(loss, OfPixels) and loss.weights is not None and not any(loss.weights):
-        yield Problem("loss.weights are all 0", "leave them out", "loss.weights")

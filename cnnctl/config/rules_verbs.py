@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cnnctl.config.images import Data
+from cnnctl.config.tasks import Task
 from cnnctl.config.verbs import Evaluate
 from cnnctl.errors import Problem
 
@@ -23,6 +24,27 @@ def evaluate(typed: Evaluate) -> list[Problem]:
         text = f"robustness does not go with crops={typed.crops}"
         found.append(Problem(text, "crops=center", "robustness"))
     return found
+
+
+def of_task(typed: Evaluate, task: Task) -> list[Problem]:
+    """What has no effect on nets that name classes, or on those that give masks."""
+    crops = typed.crops if typed.crops != "center" else None
+    scales, robustness = (
+        None if given is None else ",".join(map(str, given))
+        for given in (typed.scales, typed.robustness)
+    )
+    given = {
+        "segment": {"crops": crops, "scales": scales, "robustness": robustness},
+        "classify": {"tile": typed.tile, "boundary": typed.boundary},
+    }.get(task, {})
+    text = "a net for masks, which sees images whole"
+    if task == "classify":
+        text = "a net that names one class for each image"
+    return [
+        Problem(f"{name}={value} has no effect on {text}", "leave it out", name)
+        for name, value in given.items()
+        if value is not None
+    ]
 
 
 def on_images(typed: Evaluate, data: Data) -> list[Problem]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from cnnctl.config.duration import Duration
 from cnnctl.config.images import Fake
+from cnnctl.config.masks import MASKS, Shapes
 
 EPOCHS = 2  # so that a schedule cuts once
 CLASSES = 6  # the least of which a top-5 can be wrong
@@ -14,6 +15,7 @@ BATCH = 3  # batch statistics of maps of 1x1 want several
 SIDE = 80  # pixels that leave something in every net, the branches of GoogLeNet's aux included
 DIGITS = {"val_fraction": 0.1, "test_fraction": 0.8}  # 180 images are left to train on
 NOISE = {"images": 3 * CLASSES, "val_fraction": 1 / 3, "test_fraction": 1 / 3}
+SHAPES = {"name": "shapes", "source": "shapes of a smoke run", "noise": 0.1, "resize": None}
 LEAST = 30  # percent: one step of the two or four, so that a warm-up of 1 % is one at all
 
 
@@ -21,7 +23,8 @@ def shrink(config: dict[str, Any]) -> dict[str, Any]:
     """`config`, composed and checked, for two epochs of a few steps; the argument is unchanged.
 
     Noise takes the place of all images but the digits, which are few: up to six classes, 80
-    pixels. Lengths become shares of the shorter training, and the learning rate shrinks as the
+    pixels. Shapes take that of images with masks; their classes are others, and so weights of
+    classes go. Lengths become shares of the shorter training, and the learning rate shrinks as the
     batch does (Goyal et al. 2017, section 2.1), so that it stays finite. Net, update rule,
     changes of images, losses and averages stay as they are; what depends on the machine goes:
     several devices, float16, torch.compile, workers, wandb. What has been shrunk stays as it is.
@@ -32,6 +35,7 @@ def shrink(config: dict[str, Any]) -> dict[str, Any]:
     return config | {
         "data": data,
         "trainer": trainer,
+        "loss": _loss(config["loss"], other=config["data"]["name"] != data["name"]),
         "optimizer": _optimizer(config["optimizer"], share),
         "schedule": _schedule(config["schedule"], config["trainer"]),
         "hardware": _hardware(config["hardware"]),
@@ -42,16 +46,26 @@ def shrink(config: dict[str, Any]) -> dict[str, Any]:
 
 def _data(data: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
     data = data | {"workers": 0, "folds": None, "fold": None}
+    data |= _ones(data, "windows")
     if data["name"] == "digits":
         return data | DIGITS
     made = {
         "name": "fake", "licence": "none needed", "source": "noise of a smoke run",
-        "classes": min(data.get("classes", CLASSES), CLASSES),
         "batch_size": min(data["batch_size"], BATCH), **NOISE,
     }  # fmt: skip
+    if data["name"] in MASKS:
+        made |= SHAPES
+    else:
+        made["classes"] = min(data.get("classes", CLASSES), CLASSES)
     if model["family"] != "library":  # whose nets may be made for one size
         made["size"] = min(data["size"], SIDE)
-    return {one.name: made.get(one.name, data.get(one.name)) for one in dataclasses.fields(Fake)}
+    kind = Shapes if data["name"] in MASKS else Fake
+    return {one.name: made.get(one.name, data.get(one.name)) for one in dataclasses.fields(kind)}
+
+
+def _loss(loss: dict[str, Any], *, other: bool) -> dict[str, Any]:
+    """Without weights for the classes of other data."""
+    return loss | ({"weights": None} if other and "weights" in loss else {})
 
 
 def _trainer(trainer: dict[str, Any]) -> dict[str, Any]:

@@ -29,9 +29,13 @@ class Evaluate:
     scales: tuple[int, ...] | None = key("short sides that images are resized to: 224,256", min=1)
     flip: bool | None = key("also the mirror image; null: as the run's trainer.test_flip")
     tile: int | None = key("masks: parts of so many pixels a side; null: whole images", min=1)
+    boundary: float | None = key(
+        "masks: how far outlines may be apart, as a share of the diagonal; null: 0.0075",
+        above=0, max=0.1,
+    )  # fmt: skip
     robustness: tuple[Perturbation, ...] | None = key("accuracy against the strength of a change")
     predictions: Literal["csv", "parquet", "none"] = key("what is kept of every image")
-    mistakes: int = key("most confident mistakes that are shown as pictures", min=0, max=100)
+    mistakes: int = key("most confident mistakes, or worst masks, that are shown", min=0, max=100)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +43,9 @@ class Predict:
     """What `cnnctl predict` adds to the configuration of the run."""
 
     checkpoint: str = key("best, last or a file")
-    top: int | None = key("classes that are named for each image; null: five, or all", min=1)
+    top: int | None = key("classes named for each image; null: five, of masks all there are", min=1)
     tile: int | None = key("masks: parts of so many pixels a side; null: whole images", min=1)
+    output: str | None = key("masks: a new folder for them; null: one under outputs/predict")
     format: Literal["table", "csv"] = key("what is printed")
 
 
@@ -56,7 +61,9 @@ class Export:
     dynamic_batch: bool = key("takes any number of images at once, not one alone")
     precision: Literal["fp32", "fp16"] = key("number format of the weights")
     quantize: Literal["int8"] | None = key("weights and arithmetic in integers; onnx only")
-    images: int = key("images of the test split (or val) on which it is proven", min=1)
+    images: int | None = key(
+        "images of the test split (or val) on which it is proven; null: 256, of masks 16", min=1
+    )
     tolerance: float | None = key(
         "largest error of a logit, as a share of the largest; null: 1e-4, in fp16 5e-2", above=0
     )

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -25,25 +25,30 @@ class Found(NamedTuple):
     classes: tuple[str, ...]
 
 
+T_co = TypeVar("T_co", covariant=True)
+
+
 @dataclass(frozen=True)
-class Set:
-    """One data set.
+class Set(Generic[T_co]):
+    """One data set, of which `read` makes the splits.
 
     `places` are what it consists of under data.root: each under its first name or, still
     packed, under its second. `parts` are the arguments of torchvision's
     class for each split, and `keys` those that come from keys of the configuration. `checked`
     sets are compared with their checksums at every start, so that a download that was cut off
-    cannot be taken for the set. `get` says how to come by a set that cannot be downloaded.
+    cannot be taken for the set. `matlab` sets have files that torchvision reads with scipy, or
+    makes the file of this name of, once. `get` says how to come by a set that cannot be
+    downloaded.
     """
 
     title: str
     open: Callable[..., Any]
-    read: Callable[[Any], Found]
+    read: Callable[[Any], T_co]
     parts: Mapping[str, dict[str, Any]]
     places: tuple[tuple[str, ...], ...]
     keys: Mapping[str, str] = field(default_factory=dict)
     checked: bool = False
-    matlab: bool = False
+    matlab: bool | str = False
     get: str | None = None
 
 
@@ -126,12 +131,16 @@ def _caltech(dataset: Any) -> Found:
 
 
 def _listed(files: Sequence[str | Path], labels: Any, classes: Sequence[str]) -> Found:
+    return Found(there(files), _labels(labels), tuple(classes))
+
+
+def there(files: Sequence[str | Path]) -> list[str]:
     """Of sets that name their images in a list: torchvision does not look for the files."""
     paths = [os.fspath(file) for file in files]
     for path in paths:
         if not os.path.isfile(path):  # noqa: PTH113 - a hundred thousand files
             raise FileNotFoundError(f"there is no {path}")
-    return Found(paths, _labels(labels), tuple(classes))
+    return paths
 
 
 def _idx(name: str, train: str = "train", test: str = "t10k") -> tuple[tuple[str], ...]:
@@ -146,7 +155,7 @@ WHOLE: dict[str, dict[str, Any]] = {"train": {}}
 ILSVRC = ("ILSVRC2012_devkit_t12.tar.gz", "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar")
 ILSVRC_PAGE = "https://image-net.org/download-images"
 
-SETS = {
+SETS: dict[str, Set[Found]] = {
     "mnist": Set("MNIST", datasets.MNIST, _mnist, TRAIN, _idx("MNIST")),
     "fashion_mnist": Set(
         "Fashion-MNIST", datasets.FashionMNIST, _fashion, TRAIN, _idx("FashionMNIST")
@@ -175,7 +184,7 @@ SETS = {
     ),
     "imagenet": Set(
         "ImageNet", datasets.ImageNet, _synonyms, VAL_IS_TEST,
-        tuple(zip(("meta.bin", "train", "val"), ILSVRC, strict=True)),
+        tuple(zip(("meta.bin", "train", "val"), ILSVRC, strict=True)), matlab="meta.bin",
         get=f"get {', '.join(ILSVRC)} from {ILSVRC_PAGE} and put them there",
     ),
     "flowers102": Set(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from cnnctl.config.images import Data, Folder
 from cnnctl.data import duplicates, strays, survey
+from cnnctl.data.reading import Whole
 from cnnctl.data.source import Images, Source
 from cnnctl.data.survey import Survey
 
@@ -26,22 +27,28 @@ Document = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class _Whole:
-    """All splits one after the other: the split of each image, its index in it, its label."""
+class Rows:
+    """All splits one after the other: the split of each image, its index in it, its label.
+
+    `words` are the names of the labels.
+    """
 
     source: Source
+    words: Sequence[str]
     names: tuple[str, ...]
     split: np.ndarray
     index: np.ndarray
     labels: np.ndarray
 
     def image(self, row: int) -> Image:
+        """One of them, for a document."""
         split, index = self.names[self.split[row]], int(self.index[row])
         name = self.source.splits[split].name(index)
-        label = self.source.classes[self.labels[row]]
+        label = self.words[self.labels[row]]
         return {"split": split, "index": index, "name": name, "class": label}
 
     def images(self, rows: np.ndarray) -> list[Image]:
+        """Several of them."""
         return [self.image(row) for row in rows.tolist()]
 
 
@@ -54,12 +61,13 @@ def check(loaded: strays.Loaded, data: Data, tell: Tell) -> Document:
     source = loaded.source
     surveys = {
         name: survey.survey(
-            images, data.size, lambda *done, name=name: tell(f"checking {name}", *done)
+            images, Whole(data.size), lambda *done, name=name: tell(f"checking {name}", *done)
         )
         for name, images in source.splits.items()
     }
-    whole, found = _whole(source), survey.joined(list(surveys.values()))
-    findings, told = _findings(whole, found)
+    labels = np.concatenate([images.labels for images in source.splits.values()])
+    whole, found = in_rows(source, labels, source.classes), survey.joined(list(surveys.values()))
+    findings, told = of_images(whole, found)
     findings["refused"] = [{"reason": loaded.refused}] if loaded.refused else []
     findings |= _of_folder(data, source)
     findings["rare"] = list(_rare(source))
@@ -67,9 +75,9 @@ def check(loaded: strays.Loaded, data: Data, tell: Tell) -> Document:
         "data": data.name, "root": getattr(data, "root", None), "classes": list(source.classes),
         "splits": {name: _split(one, surveys[name], source) for name, one in source.splits.items()},
         "drawn": list(source.drawn), "left_out": source.skipped,
-        "sizes": _sizes(found, data.size), "formats": dict(found.formats.most_common()),
+        "sizes": sizes(found, data.size), "formats": dict(found.formats.most_common()),
         "modes": dict(found.modes.most_common()), "balance": _balance(source),
-        "channels": _channels(surveys["train"], data) if surveys["train"].count else None,
+        "channels": channels(surveys["train"], data) if surveys["train"].count else None,
         "near": {"told": told, "distance": duplicates.DISTANCE},
         "findings": findings, "wrong": [kind for kind in STOPS if findings.get(kind)],
     }  # fmt: skip
@@ -100,16 +108,16 @@ def _of_train(group: Document) -> list[str]:
     return [one["name"] for one in group["images"] if one["split"] == "train"]
 
 
-def _whole(source: Source) -> _Whole:
+def in_rows(source: Source, labels: np.ndarray, words: Sequence[str]) -> Rows:
+    """Those of all splits, with a label for each."""
     sizes = list(source.sizes.values())
-    return _Whole(
-        source, tuple(source.splits), np.repeat(np.arange(len(sizes)), sizes),
-        np.concatenate([np.arange(size) for size in sizes]),
-        np.concatenate([images.labels for images in source.splits.values()]),
+    return Rows(
+        source, words, tuple(source.splits), np.repeat(np.arange(len(sizes)), sizes),
+        np.concatenate([np.arange(size) for size in sizes]), labels,
     )  # fmt: skip
 
 
-def _findings(whole: _Whole, found: Survey) -> tuple[dict[str, list[Any]], bool]:
+def of_images(whole: Rows, found: Survey) -> tuple[dict[str, list[Any]], bool]:
     """What single images and groups of them have wrong; whether near duplicates can be told."""
     sound = np.flatnonzero(found.sound)
     exact = [sound[group] for group in duplicates.exact(found.pixels[sound])]
@@ -130,7 +138,7 @@ def _findings(whole: _Whole, found: Survey) -> tuple[dict[str, list[Any]], bool]
     }, told
 
 
-def _alike(whole: _Whole, rows: np.ndarray, copies: dict[int, np.ndarray]) -> Document:
+def _alike(whole: Rows, rows: np.ndarray, copies: dict[int, np.ndarray]) -> Document:
     """Images that look equal; with exact copies of them where some are in another split."""
     all_rows = np.concatenate([copies.get(row, np.array([row])) for row in rows.tolist()])
     widest = _group(whole, np.sort(all_rows), "near")
@@ -142,7 +150,7 @@ def _kind(files: np.ndarray) -> str:
     return "bytes" if files[0] and (files == files[0]).all() else "pixels"
 
 
-def _group(whole: _Whole, rows: np.ndarray, kind: str) -> Document:
+def _group(whole: Rows, rows: np.ndarray, kind: str) -> Document:
     return {"kind": kind, "images": whole.images(rows)}
 
 
@@ -191,7 +199,7 @@ def _balance(source: Source) -> Document:
     }  # fmt: skip
 
 
-def _sizes(found: Survey, size: int) -> Document | None:
+def sizes(found: Survey, size: int) -> Document | None:
     """Smallest, median and largest height and width; how many images are made larger."""
     seen = found.sizes[found.sound]
     if not len(seen):
@@ -207,7 +215,7 @@ def _sizes(found: Survey, size: int) -> Document | None:
     }  # fmt: skip
 
 
-def _channels(found: Survey, data: Data) -> Document:
+def channels(found: Survey, data: Data) -> Document:
     """Mean and deviation of what the net is trained on, beside those of the configuration."""
     mean, std = ([round(value, DIGITS) for value in values] for values in (found.mean, found.std))
     shifted = any(abs(a - b) > SHIFTED for a, b in zip(mean, data.mean, strict=True))

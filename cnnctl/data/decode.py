@@ -21,6 +21,8 @@ FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive; the others ar
 ALONE = (0x01, *range(0xD0, 0xD9))  # markers without a segment
 SCAN, END, APP1 = 0xDA, 0xD9, 0xE1
 AS_IT_IS = 0  # torchvision's mode UNCHANGED
+ORIENTATION, UPRIGHT = 0x0112, 1  # of EXIF
+PNG, TELLING = b"\x89PNG", (b"eXIf", b"iTXt", b"tEXt", b"zTXt")  # chunks that may hold EXIF
 
 
 class Frame(NamedTuple):
@@ -45,6 +47,18 @@ def image(data: bytes, channels: int, name: str, least: int | None = None) -> Te
         if quick is not None:
             return quick.expand(channels, -1, -1)
     return _any(data, channels, name, least)
+
+
+def turned(data: bytes) -> int:
+    """How an image is stored, 1 to 8 as EXIF counts: 1 is upright, 5 to 8 have swapped sides."""
+    if data.startswith(PNG) and not any(chunk in data for chunk in TELLING):
+        return UPRIGHT  # PIL would decode it all to look behind the pixels
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            found = opened.getexif().get(ORIENTATION, UPRIGHT)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return UPRIGHT
+    return found if found in range(1, 9) else UPRIGHT
 
 
 def _usual(frame: Frame, channels: int, least: int | None) -> bool:
@@ -81,7 +95,7 @@ def _any(data: bytes, channels: int, name: str, least: int | None) -> Tensor:
             upright = _eight_bits(opened)
             pixels = np.array(upright if upright.mode == wanted else upright.convert(wanted))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as wrong:
-        raise DataError(f"cannot read image {name}: {_reason(data, wrong)}") from wrong
+        raise DataError(f"cannot read image {name}: {reason(data, wrong)}") from wrong
     found = torch.from_numpy(pixels)
     return found.unsqueeze(0) if channels == 1 else found.permute(2, 0, 1)
 
@@ -128,7 +142,8 @@ def _frame(data: bytes) -> Frame | None:
     return None
 
 
-def _reason(data: bytes, wrong: Exception) -> str:
+def reason(data: bytes, wrong: Exception) -> str:
+    """Why `data` could not be decoded, in a few words."""
     if not data:
         return "the file is empty"
     if isinstance(wrong, UnidentifiedImageError):

@@ -47,7 +47,8 @@ def settle(source: Source, wanted: Wanted, tell: Tell) -> Source:
     and for data.cache=always where there can be none.
     """
     if isinstance(wanted.data, Masks):
-        return pair_feed.settle(source, wanted.data, processes(wanted), tell)
+        machine = pair_feed.Machine(processes(wanted), wanted.local)
+        return pair_feed.settle(source, wanted.data, machine, tell, build=wanted.build)
     splits, feeds = dict(source.splits), dict[str, Feed]()
     broken: dict[str, str] = {}
     for name, images in source.splits.items():

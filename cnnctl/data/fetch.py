@@ -13,13 +13,15 @@ from collections.abc import Iterator
 from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 from urllib.error import URLError
 
 from cnnctl.config.images import Published
-from cnnctl.data.catalog import SETS, Found, Set
+from cnnctl.config.masks import PublishedMasks
+from cnnctl.data.catalog import Set
 from cnnctl.errors import DataError
 
+T = TypeVar("T")
 SILENCE = 60.0  # seconds after which a server that sends nothing is given up
 # After these, whatever has been unpacked before is whole.
 BEFORE_UNPACKING = (URLError, ConnectionError, TimeoutError, HTTPException, RuntimeError)
@@ -30,19 +32,19 @@ WORDS = {  # torchvision's, and ours
 }
 
 
-def fetch(data: Published) -> dict[str, Found]:
+def fetch(data: Published | PublishedMasks, entry: Set[T]) -> dict[str, T]:
     """Every split of the data set, downloaded before if it is not there and data.download.
 
     Raises DataError if it is missing, damaged, cannot be downloaded or needs scipy.
     """
-    return _Fetch(data).run()
+    return _Fetch(data, entry).run()
 
 
-class _Fetch:
+class _Fetch(Generic[T]):
     """One data set in one folder."""
 
-    def __init__(self, data: Published) -> None:
-        self.entry: Set = SETS[data.name]
+    def __init__(self, data: Published | PublishedMasks, entry: Set[T]) -> None:
+        self.entry = entry
         self.root = Path(data.root).expanduser()
         self.download = data.download and self.entry.get is None
         self.extra = bool(getattr(data, "extra", False))
@@ -54,7 +56,7 @@ class _Fetch:
             for forms in self.entry.places
         ]
 
-    def run(self) -> dict[str, Found]:
+    def run(self) -> dict[str, T]:
         """As `fetch` says."""
         if self.root.exists() and not self.root.is_dir():
             raise DataError(f"data.root is not a folder: {self.root}")
@@ -84,10 +86,10 @@ class _Fetch:
 
     def _needs_scipy(self) -> bool:
         """ImageNet does once: torchvision makes meta.bin from a file of MATLAB."""
-        imagenet = self.entry.get is not None
-        return self.entry.matlab or (imagenet and not (self.root / "meta.bin").exists())
+        matlab = self.entry.matlab
+        return not (self.root / matlab).exists() if isinstance(matlab, str) else matlab
 
-    def _open(self) -> dict[str, Found]:
+    def _open(self) -> dict[str, T]:
         """A set that is there; what torchvision finds damaged is downloaded again."""
         try:
             return self._read(download=False)
@@ -103,7 +105,7 @@ class _Fetch:
         again = self.entry.get or "start again with data.download=true"
         raise DataError(text, f"delete its files there, then {again}")
 
-    def _make(self, made: list[Path]) -> dict[str, Found]:
+    def _make(self, made: list[Path]) -> dict[str, T]:
         """A set that is downloaded or unpacked; while that lasts, a mark names what is `made`."""
         whole = False
         try:
@@ -125,7 +127,7 @@ class _Fetch:
                 with contextlib.suppress(OSError):  # a folder that may not be written has no mark
                     self.mark.unlink()
 
-    def _read(self, *, download: bool) -> dict[str, Found]:
+    def _read(self, *, download: bool) -> dict[str, T]:
         arguments = self.arguments if self.entry.get else {**self.arguments, "download": download}
         with _alone():
             return {

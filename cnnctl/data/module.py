@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from cnnctl.config.masks import Masks
+from cnnctl.config.masks import Masks, OfPixels
 from cnnctl.config.schema import Train
 from cnnctl.data import balance
+from cnnctl.data.borders import Bordered
 from cnnctl.data.order import Batches, Order, Ticket
 from cnnctl.data.pair_reading import Cut, Entire, PairReader, PairView
 from cnnctl.data.pairs import Pairs
@@ -36,6 +38,7 @@ class DataModule(pl.LightningDataModule):
         self.source = source
         self.data = train.data
         self.augment = train.augment
+        self.border = train.loss.border if isinstance(train.loss, OfPixels) else None
         self.seed = train.seed
         self.chunked = chunked
         self.measured = measured
@@ -124,7 +127,8 @@ class DataModule(pl.LightningDataModule):
         labels, weights = self.source.splits["train"].labels, None
         if self.data.balance == "sample":
             weights = balance.weights(labels, len(self.source.classes))[labels]
-        order = Order(len(labels), self.seed, world=world, rank=rank, weights=weights)
+        images = len(labels) * self.data.repeats  # a number beyond the last is the first again
+        order = Order(images, self.seed, world=world, rank=rank, weights=weights)
         return Batches(order, self.data.batch_size, parts=self.parts, alone=alone)
 
     def _view(self) -> View | PairView:
@@ -137,9 +141,16 @@ class DataModule(pl.LightningDataModule):
         """How many processes there are, and which of them this is."""
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
 
+    @cached_property
+    def _bordered(self) -> Bordered:
+        assert self.border is not None
+        return Bordered(cast("Pairs", self.source.splits["train"]), self.border[1])
+
     def _reader(self, split: str, view: View | PairView) -> Reader | PairReader:
         images = self.source.splits[split]
         if isinstance(images, Pairs):
+            if self.border is not None and isinstance(view, Cut):  # in training
+                images = self._bordered
             most = self.data.batch_size * self.data.size**2
             return PairReader(images, cast("PairView", view), self.seed, most)
         return Reader(images, cast("View", view), self.seed)

@@ -8,8 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnnctl.data.source import Images
+from cnnctl.data import decode
+from cnnctl.data.decode import UPRIGHT
+from cnnctl.data.source import Encoded, Images
 from cnnctl.errors import DataError
+
+SWAPPED = range(5, 9)  # EXIF orientations that swap height and width
 
 
 class MaskFiles(Protocol):
@@ -17,6 +21,10 @@ class MaskFiles(Protocol):
 
     def __getitem__(self, index: int, /) -> Tensor:
         """uint8 (H, W): the class of each pixel, or IGNORE. Raises DataError, naming the file."""
+        ...
+
+    def turned(self, index: int) -> int:
+        """How the file says that it is stored, as `decode.turned` has it."""
         ...
 
     def name(self, index: int) -> str:
@@ -43,14 +51,35 @@ class Pairs:
     def pair(self, index: int) -> tuple[Tensor, Tensor]:
         """Image uint8 (C, H, W) and mask uint8 (planes, H, W), of which the first are the classes.
 
-        Raises DataError, naming the file, if one of them cannot be read or their sizes differ.
+        Raises DataError, naming the file, if one of them cannot be read, if their sizes differ,
+        or if it cannot be told which way round they belong together.
         """
-        image, mask = self.images[index], self.masks[index]
+        images, turned = self.images, UPRIGHT
+        if isinstance(images, Encoded):
+            stored = images.stored(index)
+            image, turned = images.decoded(index, stored), decode.turned(stored)
+        else:
+            image = images[index]
+        mask = self.masks[index]
         if image.shape[-2:] != mask.shape[-2:]:
             (tall, wide), (high, broad) = image.shape[-2:], mask.shape[-2:]
             text = f"mask {self.masks.name(index)} has {broad}x{high} pixels"
-            raise DataError(f"{text}, but image {self.name(index)} has {wide}x{tall}")
+            text += f", but image {self.name(index)} has {wide}x{tall}"
+            raise DataError(
+                f"{text}, turned upright as its EXIF says" if turned != UPRIGHT else text
+            )
+        if turned != UPRIGHT and not (turned in SWAPPED and image.shape[-2] != image.shape[-1]):
+            self._same_way(index, turned)
         return image, mask[None]
+
+    def _same_way(self, index: int, turned: int) -> None:
+        """An image that is stored turned needs a mask that is stored so, too: sizes do not tell."""
+        if self.masks.turned(index) == UPRIGHT:
+            text = f"image {self.name(index)} is stored turned (EXIF orientation {turned})"
+            text += f", and mask {self.masks.name(index)} does not say whether it is, too"
+            raise DataError(
+                text, f"store the image upright: mogrify -auto-orient {self.name(index)}"
+            )
 
     def name(self, index: int) -> str:
         """The file of the image."""

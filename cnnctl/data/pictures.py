@@ -53,7 +53,7 @@ class Failed:
 
 
 class Picture(NamedTuple):
-    """Uint8 (channels, size, size) of a file; `note` is what else it holds, if it does."""
+    """Uint8 (channels, H, W) of a file; `note` is what else it holds, if it does."""
 
     file: str
     pixels: Tensor
@@ -85,11 +85,11 @@ def find(words: Sequence[str]) -> tuple[list[str], list[Failed]]:
     return list(found.values()), failed
 
 
-def read(file: str, channels: int, size: int) -> Picture:
+def read(file: str, channels: int, size: int | None) -> Picture:
     """A file as evaluation shows it to the net: the short side resized, the centre kept.
 
-    Raises DataError with the reason alone. What would not fit into memory is refused by its head,
-    before anything is decoded.
+    Without `size` it is the whole image as it is. Raises DataError with the reason alone. What
+    would not fit into memory is refused by its head, before anything is decoded.
     """
     path = Path(file)
     if not path.is_file():  # a pipe would keep us waiting
@@ -109,11 +109,11 @@ def read(file: str, channels: int, size: int) -> Picture:
     except Exception as wrong:  # what is damaged can raise anything, and is one file of many
         reason = str(wrong).splitlines()[0] if str(wrong) else type(wrong).__name__
         raise DataError(f"damaged: {reason}") from wrong
-    return Picture(file, Whole(size)(image), note)
+    return Picture(file, image if size is None else Whole(size)(image), note)
 
 
 def batches(
-    files: Sequence[str], channels: int, size: int, count: int
+    files: Sequence[str], channels: int, size: int | None, count: int
 ) -> Generator[list[Picture | Failed], None, None]:
     """All files in their order, `count` at once, read by threads while the net is at work."""
 
@@ -146,6 +146,13 @@ def natural(path: str) -> list[list[str | int]]:
         [int(part) if part.isdecimal() else part.casefold() for part in DIGITS.split(name)]
         for name in Path(path).parts
     ]
+
+
+def require_room(width: int, height: int, short: int) -> None:
+    """Raise DataError if an image would be too large once its short side is resized."""
+    if short * short * max(width, height) > MOST * min(width, height):
+        text = f"{width} x {height} pixels are too long and thin for {short} x {short}"
+        raise DataError(text)
 
 
 def _is_image(name: str) -> bool:
@@ -183,7 +190,7 @@ def _sorted(files: list[str]) -> list[str]:
     return sorted(sorted(files), key=natural)  # twice, so that a and A have one order
 
 
-def _head(file: str, size: int) -> str | None:
+def _head(file: str, size: int | None) -> str | None:
     """Refuse what is too large, or no pixels; else what a file holds besides its first picture."""
     with Image.open(file) as opened:
         width, height = opened.size
@@ -191,9 +198,8 @@ def _head(file: str, size: int) -> str | None:
             raise DataError(f"{opened.format}, a drawing; save it as PNG")
         if width * height > MOST:
             raise DataError(_too_many())
-        if size * size * max(width, height) > MOST * min(width, height):
-            text = f"{width} x {height} pixels are too long and thin for {size} x {size}"
-            raise DataError(text)
+        if size is not None:
+            require_room(width, height, size)
         several = getattr(opened, "n_frames", 1)
         if several == 1 or opened.format in PREVIEWS:
             return None

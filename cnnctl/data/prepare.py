@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cnnctl.config import tasks
 from cnnctl.config.schema import Train
 from cnnctl.data import augment
 from cnnctl.data.augment import together
@@ -21,7 +22,7 @@ class Batch(NamedTuple):
     """What the net sees: images (B, C, size, size), labels, and the ticket they came by.
 
     Labels are int64 (B,), or float32 (B, classes): shares of the classes where images are mixed,
-    or masks, uint8 (B, planes, H, W).
+    or masks, uint8 (B, planes, H, W), or, for a net that makes images anew, the images themselves.
     """
 
     images: Tensor
@@ -38,6 +39,7 @@ class Prepare:
         self.of_intensities = augment.of_intensities(train.augment)
         self.of_normalised = augment.of_normalised(train.augment)
         self.mix = augment.of_batches(train.augment, classes)
+        self.itself = tasks.of(train.model) == "reconstruct"
         self.seed = train.seed
         self.channels_last = train.trainer.channels_last
         deviation = torch.tensor(train.data.std) * WHITE
@@ -50,7 +52,7 @@ class Prepare:
         """Images in float32."""
         images, labels, ticket = pixels
         if ticket.epoch is None:
-            return Batch(self.plain(images), labels, ticket)
+            return self._batch(self.plain(images), labels, ticket)
         draws = Draws(self.seed, ticket.epoch, ticket.samples)
         if labels.ndim > 1:  # masks
             for change in self.of_pairs:
@@ -66,11 +68,14 @@ class Prepare:
             images = change(images, draws)
         if self.mix:
             images, labels = self.mix(images, labels, draws)
-        return Batch(images, labels, ticket)
+        return self._batch(images, labels, ticket)
 
     def plain(self, images: Tensor) -> Tensor:
         """uint8 (B, C, H, W) of any size as the net sees them without random changes."""
         return self._normalise(self._floats(images))
+
+    def _batch(self, images: Tensor, labels: Tensor, ticket: Ticket) -> Batch:
+        return Batch(images, images if self.itself else labels, ticket)
 
     def _floats(self, images: Tensor) -> Tensor:
         """The same values, float32, in the layout that is wanted."""

@@ -43,7 +43,7 @@ def preview(source: Source, train: Train) -> list[Row]:
     seen = [Reader(images, whole, train.seed).batch(Ticket(samples, None)).images]
     for epoch in range(EPOCHS):
         batch = Reader(images, view, train.seed).batch(Ticket(samples, epoch))
-        seen.append(_intensities(prepare(batch)[0], train))
+        seen.append(intensities(prepare(batch)[0], train))
     versions = torch.stack(seen, 1)
     return [
         Row(images.name(sample), source.classes[images.labels[sample]], versions[row])
@@ -51,7 +51,7 @@ def preview(source: Source, train: Train) -> list[Row]:
     ]
 
 
-def _intensities(images: Tensor, train: Train) -> Tensor:
+def intensities(images: Tensor, train: Train) -> Tensor:
     """What was normalised as uint8 again; what is beyond black and white is cut off."""
     mean, std = (torch.tensor(one).view(-1, 1, 1) for one in (train.data.mean, train.data.std))
     return ((images * std + mean) * WHITE).round().clamp(0, WHITE).to(torch.uint8)

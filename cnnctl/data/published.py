@@ -28,7 +28,7 @@ def load(data: Data) -> Source:
     Raises DataError if the set is missing or damaged, or does not have data.classes classes.
     """
     assert isinstance(data, Published)
-    found = fetch(data)
+    found = fetch(data, SETS[data.name])
     classes = _checked(found, data)
     if "extra" in found:
         found["train"] = _joined(found["train"], found.pop("extra"))

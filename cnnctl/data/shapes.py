@@ -16,7 +16,9 @@ from cnnctl.data.split import divide
 CLASSES = ("background", "disc", "square", "triangle")
 MOST = 4  # shapes of an image
 RADIUS = (1 / 12, 1 / 4)  # of a shape, as a share of the image's side
-CONTRAST = 0.15  # between a shape and what lies below it, in some channel
+# Of a colour with each before it, in some channel; 8 times this is below 1, or a grey image could
+# have no colour left for its last shape.
+CONTRAST = 0.12
 
 
 def load(data: Data) -> Source:
@@ -25,7 +27,7 @@ def load(data: Data) -> Source:
     Raises DataError if there are too few for one image in every split.
     """
     assert isinstance(data, Shapes)
-    parts = divide(np.zeros(data.images, np.int64), data, ("images",))
+    parts = divide(np.zeros(data.images, np.int64), data, ())
     splits: dict[str, Images] = {}
     for name, numbers in parts.items():
         found = [draw(data, int(number)) for number in numbers]
@@ -42,21 +44,28 @@ def draw(data: Shapes, number: int) -> tuple[torch.Tensor, torch.Tensor]:
     side = data.size
     y, x = np.mgrid[0:side, 0:side] + 0.5
     mask = np.zeros((side, side), np.uint8)
-    colour = random.uniform(0.1, 0.9, data.channels)
-    image = np.broadcast_to(colour[:, None, None], (data.channels, side, side)).copy()
+    colours = [random.uniform(0.1, 0.9, data.channels)]
+    image = np.broadcast_to(colours[0][:, None, None], (data.channels, side, side)).copy()
     for _ in range(random.integers(1, MOST + 1)):
         kind = int(random.integers(1, len(CLASSES)))
         radius = side * random.uniform(*RADIUS)
         middle = random.uniform(radius, side - radius, 2)
         turn = random.uniform(0, 2 * np.pi)
         inside = INSIDE[kind](x - middle[0], y - middle[1], radius, turn)
-        while np.abs(other := random.uniform(0, 1, data.channels) - colour).max() < CONTRAST:
-            pass
+        colours.append(_other(colours, random))
         mask[inside] = kind
-        image[:, inside] = (colour + other)[:, None]
+        image[:, inside] = colours[-1][:, None]
     image += random.normal(0, data.noise, image.shape)
     levels = (image.clip(0, 1) * 255).round().astype(np.uint8)
     return torch.from_numpy(levels), torch.from_numpy(mask)[None]
+
+
+def _other(colours: list[np.ndarray], random: np.random.Generator) -> np.ndarray:
+    """A colour that can be told from these: shapes may lie on one another."""
+    while True:
+        found = random.uniform(0, 1, colours[0].shape)
+        if np.abs(found - colours).max(1).min() >= CONTRAST:
+            return found
 
 
 def _disc(x: np.ndarray, y: np.ndarray, radius: float, _: float) -> np.ndarray:

@@ -127,9 +127,15 @@ class Encoded:
         self.least = least
 
     def __getitem__(self, index: int, /) -> Tensor:
-        place = int(self.indices[index])
-        name = self.blobs.name(place)
-        return decode.image(self.blobs[place], self.channels, name, self.least)
+        return self.decoded(index, self.stored(index))
+
+    def stored(self, index: int) -> bytes:
+        """What its file holds."""
+        return self.blobs[int(self.indices[index])]
+
+    def decoded(self, index: int, data: bytes) -> Tensor:
+        """The image of what its file holds."""
+        return decode.image(data, self.channels, self.name(index), self.least)
 
     def name(self, index: int) -> str:
         """The file's path."""

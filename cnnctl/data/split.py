@@ -19,7 +19,8 @@ def divide(
     data has. A val that it lacks is drawn by data.val_fraction, or is one of data.folds parts;
     a test is drawn by data.test_fraction, if that is set, and is the same for every fold. To
     cut a val that was found into folds, too, add its images to train and leave it out of
-    `found`. Raises DataError if a class has too few images, or data.test_fraction no effect.
+    `found`. Without `classes` all images are alike, and their labels 0. Raises DataError if a
+    class has too few images, or data.test_fraction no effect.
     """
     share: float | None = getattr(data, "test_fraction", None)
     if share is not None and "test" in found:
@@ -52,7 +53,7 @@ def stratified(
     parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for label, members in _shuffled(labels, seed):
         if len(members) < len(names):
-            raise _too_few(classes[label], ", ".join(names), len(members), len(names))
+            raise _too_few(classes, label, ", ".join(names), len(members), len(names))
         start = 0
         for name, fraction in fractions.items():
             most = len(members) - start - (len(names) - 1 - names.index(name)) - 1
@@ -74,7 +75,7 @@ def folded(labels: np.ndarray, folds: int, seed: int, classes: Sequence[str]) ->
     dealt = 0
     for label, members in _shuffled(labels, seed):
         if len(members) < folds:
-            raise _too_few(classes[label], f"{folds} folds", len(members), folds)
+            raise _too_few(classes, label, f"{folds} folds", len(members), folds)
         for number in range(folds):  # dealing goes on where the class before ended
             parts[(dealt + number) % folds].append(members[number::folds])
         dealt += len(members)
@@ -94,6 +95,9 @@ def _sorted(found: list[np.ndarray]) -> np.ndarray:
     return np.sort(np.concatenate(found))
 
 
-def _too_few(name: str, purpose: str, has: int, needed: int) -> DataError:
-    text = f"class '{name}' has too few images for {purpose}"
-    return DataError(text, f"it has {has}, at least {needed} are needed")
+def _too_few(
+    classes: Sequence[str], label: int, purpose: str, has: int, needed: int
+) -> DataError:  # fmt: skip
+    who, it = (f"class '{classes[label]}'", "it has") if classes else ("the data set", "there are")
+    text = f"{who} has too few images for {purpose}"
+    return DataError(text, f"{it} {has}, at least {needed} are needed")

@@ -12,6 +12,7 @@ import numpy as np
 
 from cnnctl import data as sets
 from cnnctl.config.images import Data, Folder
+from cnnctl.config.masks import FolderMasks
 from cnnctl.data import listing
 from cnnctl.data.source import Encoded, Images, Part, Source
 from cnnctl.data.survey import header
@@ -32,7 +33,7 @@ def load(data: Data) -> Loaded:
 
     Raises DataError if there is nothing to list.
     """
-    if isinstance(data, Folder):
+    if isinstance(data, (Folder, FolderMasks)):
         data = dataclasses.replace(data, on_error="skip", verify=False)
     try:
         return Loaded(sets.load(data), None)

@@ -21,7 +21,6 @@ from torch.nn import functional
 
 from cnnctl.data import decode, parts
 from cnnctl.data.duplicates import COLUMNS, ROWS
-from cnnctl.data.reading import Whole
 from cnnctl.data.source import Encoded, Images
 from cnnctl.errors import DataError
 
@@ -32,6 +31,7 @@ KEY = 8  # bytes of a hash: among a million images two meet by chance once in 10
 WHITE = 255
 NAMES = {"MPO": "JPEG"}  # JPEGs of some cameras have a second picture behind the first
 Tell = Callable[[int, int], None]  # images done, images in all
+View = Callable[[Tensor], Tensor]
 
 
 @dataclass
@@ -89,16 +89,16 @@ class Header(NamedTuple):
     mode: str
 
 
-def survey(images: Images, size: int, tell: Tell) -> Survey:
+def survey(images: Images, view: View, tell: Tell) -> Survey:
     """Everything is decoded once, in threads; nothing stops at an image that cannot be read.
 
-    `size` is that of the images that the net sees, over which mean and deviation are taken.
+    `view` makes of several images what the net sees, over which mean and deviation are taken.
     """
     count = len(images.labels)
     found, done = Survey.empty(count), 0
 
     def part(start: int) -> Survey:
-        return _looked_at(images, range(start, min(start + PART, count)), size)
+        return _looked_at(images, range(start, min(start + PART, count)), view)
 
     for made in parts.run(part, range(0, count, PART)):
         _add(found, made, done)
@@ -123,8 +123,8 @@ def named_after(name: str) -> str | None:
     return None if kind is None else NAMES.get(kind, kind)
 
 
-def _looked_at(images: Images, numbers: range, size: int) -> Survey:
-    found, view = Survey.empty(len(numbers)), Whole(size)
+def _looked_at(images: Images, numbers: range, view: View) -> Survey:
+    found = Survey.empty(len(numbers))
     for rows, pixels in _stacks(images, numbers, found):
         found.sizes[rows] = pixels.shape[2:]
         salt = np.array(pixels.shape[2:], ">u8").tobytes()

@@ -17,6 +17,10 @@ NEAR = (
     " it to the bit, and so does a file with `include=preprocess,softmax`."
 )
 RIGHTS = "What that means for the weights is yours to settle; cnnctl claims no right in them."
+RESIZED = (
+    "The net has seen images whose short side was resized to that length. The file resizes nothing;"
+    " these lines do it nearly as in training, `cnnctl predict` does it to the bit."
+)
 MANY = 20  # classes that are named
 Rows = Sequence[Sequence[str]]
 
@@ -27,24 +31,32 @@ def text(
 ) -> str:  # fmt: skip
     """Markdown. `facts` are those of manifest.json, `figures` the run's on its test split."""
     data, (language, code) = train.data, snippet.lines(manifest, facts["file"])
-    near = language == "python" and PREPROCESS not in manifest.include
+    dense = manifest.margin is not None
+    near = language == "python" and PREPROCESS not in manifest.include and not dense
     parts = [
         f"# {spec.name} on {data.name}",
-        f"An image classifier of {len(manifest.classes)} classes, exported by cnnctl.",
+        f"{_kind(manifest)} {len(manifest.classes)} classes, exported by cnnctl.",
         _table(("", ""), _about(spec, train, manifest, facts)),
         "## How good it is",
-        _table(("", "images", "top-1", "95 % interval"), _figures(facts, figures, train)),
+        _good(facts, figures, train),
         "## How near it is to the net that was trained",
         _proof(facts),
         "## How to run it",
         f"```{language}\n{code}```",
         *([NEAR] if near else []),
+        *([RESIZED] if dense and manifest.resize is not None else []),
         "## Classes",
         _classes(manifest.classes),
         "## Licence",
         f"Of the images it was trained on ({data.source}): {data.licence}. {RIGHTS}",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _kind(manifest: Manifest) -> str:
+    if manifest.margin is None:
+        return "An image classifier of"
+    return "A net that gives each pixel one of"
 
 
 def _about(spec: Spec, train: Train, manifest: Manifest, facts: dict[str, Any]) -> Rows:
@@ -68,17 +80,23 @@ def _contract(side: dict[str, Any]) -> str:
     return f"`{side['name']}`, {side['type']} ({shape}){about}"
 
 
-def _figures(facts: dict[str, Any], figures: dict[str, Any] | None, train: Train) -> Rows:
+def _good(facts: dict[str, Any], figures: dict[str, Any] | None, train: Train) -> str:
+    """The figures of the net and of the file; of top-1 also where it may lie."""
     parity = facts["parity"]
+    name = "miou" if "miou_eager" in parity else "top1"
     shown, n = f"{parity['split']} images of the proof", parity["n"]
     rows = [
-        (f"the net, {shown}", n, parity["top1_eager"]),
-        (f"this file, {shown}", n, parity["top1_export"]),
+        (f"the net, {shown}", n, parity[f"{name}_eager"]),
+        (f"this file, {shown}", n, parity[f"{name}_export"]),
     ]
     if figures is not None:
         mirrored = " and their mirror images" if train.trainer.test_flip else ""
-        rows.insert(0, (f"the net, all test images{mirrored}", figures["n"], figures["top1"]))
-    return [(what, f"{n:,}", _percent(top1), _interval(top1, n)) for what, n, top1 in rows]
+        rows.insert(0, (f"the net, all test images{mirrored}", figures["n"], figures[name]))
+    cells = [[what, f"{n:,}", _percent(share)] for what, n, share in rows]
+    if name == "miou":
+        return _table(("", "images", "mean IoU"), cells)
+    cells = [[*cell, _interval(share, n)] for cell, (_, n, share) in zip(cells, rows, strict=True)]
+    return _table(("", "images", "top-1", "95 % interval"), cells)
 
 
 def _proof(facts: dict[str, Any]) -> str:
@@ -91,7 +109,8 @@ def _proof(facts: dict[str, Any]) -> str:
         for what, row in rows
     ]
     said = f"Compared with the net in torch, in float32. The error is that of {parity['of']}."
-    return f"{said}\n\n{_table(('', 'images', 'largest error', 'same class'), cells)}"
+    same = "same class" if "top1_eager" in parity else "same class, of all pixels"
+    return f"{said}\n\n{_table(('', 'images', 'largest error', same), cells)}"
 
 
 def _classes(classes: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from torch.nn.functional import cross_entropy
 
 from cnnctl import devices, manifest, nets, pretrained, runs, weights
+from cnnctl.config.masks import Masks
 from cnnctl.config.rules_export import WHOLE
 from cnnctl.config.schema import Train
 from cnnctl.config.verbs import Export
@@ -22,6 +23,7 @@ from cnnctl.export import (
     card,
     folder,
     integers,
+    masks,
     onnx,
     parity,
     quantize,
@@ -36,6 +38,7 @@ from cnnctl.export.shown import Shown
 from cnnctl.export.silence import quiet
 from cnnctl.manifest import PREPROCESS, SOFTMAX, Manifest
 from cnnctl.nets.net import Net
+from cnnctl.nets.segmenter import Segmenter
 from cnnctl.nets.spec import Spec
 from cnnctl.scoring import exported
 from cnnctl.scoring.scorer import Eager, Scorer
@@ -87,10 +90,9 @@ def make(job: Job, where: Path, tell: Tell) -> dict[str, Any]:
 
     Raises ExportError if the net cannot be written, or the file does not compute what it does.
     """
-    split = "test" if "test" in job.source.splits else "val"
-    seen = shown.choose(job.source, split, job.export.images, job.train.data.size)
+    seen = _shown(job)
     eager = Eager(job.net, job.train, job.classes, processor(job.train))
-    about = _about(job, own_loss=_own_loss(eager, seen))
+    about = _about(job, own_loss=isinstance(seen, Shown) and _own_loss(eager, seen))
     with folder.made(where) as beside:
         file = beside / job.file
         before = _write(job, about, file)
@@ -115,6 +117,14 @@ def make(job: Job, where: Path, tell: Tell) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _shown(job: Job) -> Shown | masks.Shown:
+    """The images of the proof."""
+    split, data = "test" if "test" in job.source.splits else "val", job.train.data
+    if isinstance(data, Masks):
+        return masks.choose(job.source, split, job.export.images, data.resize)
+    return shown.choose(job.source, split, job.export.images or shown.IMAGES, data.size)
+
+
 def _about(job: Job, *, own_loss: bool) -> Manifest:
     export, data = job.export, job.train.data
     parts = (PREPROCESS, SOFTMAX)
@@ -128,8 +138,17 @@ def _about(job: Job, *, own_loss: bool) -> Manifest:
         classes=job.classes, channels=data.channels, size=data.size,
         mean=tuple(data.mean), std=tuple(data.std), own_loss=own_loss,
         run=job.run, checkpoint=job.checkpoint, weights_sha256=weights.sha256(job.net.state_dict()),
-        versions=provenance.versions() | versions, config=job.config,
+        versions=provenance.versions() | versions, config=job.config, **_sides(job.net),
     )  # fmt: skip
+
+
+def _sides(net: Net) -> dict[str, int]:
+    """Which sides a net for masks takes: `least` and so many strides more."""
+    if not isinstance(net, Segmenter):
+        return {}
+    least = net.side(1)
+    stride = net.side(least - 2 * net.margin + 1) - least
+    return {"least": least, "stride": stride, "margin": net.margin}
 
 
 def _own_loss(eager: Eager, seen: Shown) -> bool:
@@ -188,7 +207,7 @@ def _again(job: Job, file: Path) -> Scorer:
 
 
 def _prove(  # noqa: PLR0913 - what is compared, and how
-    job: Job, about: Manifest, eager: Scorer, file: Scorer, seen: Shown, tell: Tell
+    job: Job, about: Manifest, eager: Scorer, file: Scorer, seen: Shown | masks.Shown, tell: Tell
 ) -> dict[str, Any]:
     export, any_error = job.export, about.quantize is not None
     usual, usual_raw = parity.USUAL[about.precision], parity.USUAL_RAW[about.precision]
@@ -197,8 +216,11 @@ def _prove(  # noqa: PLR0913 - what is compared, and how
         tolerance=None if any_error else export.tolerance or usual,
         raw_tolerance=None if any_error else export.raw_tolerance or usual_raw,
     )
-    batches = parity.BATCHES if about.dynamic_batch else parity.BATCHES[:1]
+    kinds = parity.BATCHES if isinstance(seen, Shown) else masks.BATCHES
+    batches = kinds if about.dynamic_batch else kinds[:1]
     try:
+        if isinstance(seen, masks.Shown):
+            return masks.prove(proof, eager, file, seen, batches, tell)
         found = parity.prove(proof, eager, file, seen, batches, tell)
         whole = PREPROCESS in about.include
         return found | {"raw": parity.prove_raw(proof, eager, file, seen, tell) if whole else None}

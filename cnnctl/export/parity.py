@@ -53,6 +53,14 @@ class Difference:
 
     def add(self, wanted: Tensor, found: Tensor, labels: Tensor) -> None:
         """Logits (B, classes) of the net and of the file, and classes (B,)."""
+        first, second = self.compare(wanted, found)
+        right = first == labels, second == labels
+        for place, (one, not_other) in enumerate(zip(right, (~right[1], ~right[0]), strict=True)):
+            self.hits[place] += int(one.sum())
+            self.alone[place] += int((one & not_other).sum())
+
+    def compare(self, wanted: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, classes) of the net and of the file -> the classes that they name, (B,)."""
         if not torch.isfinite(wanted).all():
             raise ExportError("the net itself gives numbers that are not finite", "train it anew")
         if not torch.isfinite(found).all():
@@ -63,7 +71,7 @@ class Difference:
         judged, its = self._judged(wanted), self._judged(found)
         gaps = judged.gather(1, first[:, None]) - judged.gather(1, second[:, None])
         told, other = (one.softmax(1) if self.softmax else one for one in (wanted, found))
-        self.n += len(labels)
+        self.n += len(wanted)
         self.error = max(self.error, float((other - told).abs().max()))
         self.apart = max(self.apart, float((its - judged).abs().max()))
         self.gap = max(self.gap, float(gaps.max()))
@@ -71,10 +79,7 @@ class Difference:
         self.largest = max(self.largest, min(float(centred.abs().max()), most))
         self.rounded = max(self.rounded, DIGITS * float(wanted.abs().max()))
         self.agreed += int((first == second).sum())
-        right = first == labels, second == labels
-        for place, (one, not_other) in enumerate(zip(right, (~right[1], ~right[0]), strict=True)):
-            self.hits[place] += int(one.sum())
-            self.alone[place] += int((one & not_other).sum())
+        return first, second
 
     def _judged(self, logits: Tensor) -> Tensor:
         exact = logits.double()

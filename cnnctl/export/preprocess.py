@@ -67,7 +67,7 @@ class Preprocess(nn.Module):
         gap = resized - self.size
         half = gap // 2
         first = half + (gap - 2 * half) * (half - 2 * (half // 2))  # round(gap / 2), as Python does
-        reach = 2 * _larger(length, resized)
+        reach = 2 * larger(length, resized)
         middles = (self.place + 2 * first) * length
         pixels = self._odd(length) * resized
         near = (reach - (middles[:, None] - pixels[None]).abs()).clamp(min=0)
@@ -115,7 +115,8 @@ def _smaller(one: int, other: int) -> int:
     return torch.sym_min(one, other)  # pyright: ignore[reportReturnType] - of torch.export, a symbol
 
 
-def _larger(one: int, other: int) -> int:
+def larger(one: int, other: int) -> int:
+    """Of a side and another number, as `_smaller`; the other may be a plain number in a trace."""
     if isinstance(one, Tensor):
-        return torch.maximum(one, other)  # pyright: ignore[reportArgumentType, reportReturnType] - as above
+        return torch.maximum(one, other) if isinstance(other, Tensor) else one.clamp(min=other)  # pyright: ignore[reportReturnType] - as above
     return torch.sym_max(one, other)  # pyright: ignore[reportReturnType] - as above

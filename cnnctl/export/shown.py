@@ -14,6 +14,7 @@ from cnnctl.data.order import Ticket
 from cnnctl.data.reading import Reader, Whole
 from cnnctl.data.source import Encoded, Images, Mapped, Source
 
+IMAGES = 256  # unless told
 CHUNK = 96  # images that are held at a time: whole batches of 1, 3 and 32
 RAW = 32  # images that are looked at in their own size
 SCALES = ((3 / 2, 2), (4 / 5, 1), (1, 5 / 4))  # of height and width, where all fit already

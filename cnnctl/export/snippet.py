@@ -23,6 +23,8 @@ def lines(manifest: Manifest, name: str) -> tuple[str, str]:
     """The language of the lines, and the lines."""
     if manifest.format == "safetensors":
         return "sh", f"cnnctl predict {name} {IMAGE}\n"
+    if manifest.margin is not None:
+        return "python", _for_masks(manifest, name)
     opened, asked = (line.format(name=name) for line in OPENED[manifest.format])
     size = manifest.size
     code = [
@@ -45,3 +47,45 @@ def _image(manifest: Manifest) -> str:
     mean, std, size = list(manifest.mean), list(manifest.std), manifest.size
     pixels = f"numpy.array(ImageOps.fit({upright}, ({size}, {size}), Image.Resampling.BILINEAR))"
     return f'image = (({pixels} / 255 - {mean}) / {std}).astype("float32"){turned}'
+
+
+def _for_masks(manifest: Manifest, name: str) -> str:
+    """A mask as a PNG whose values are the numbers of the classes."""
+    opened, asked = (line.format(name=name) for line in OPENED[manifest.format])
+    mode, turned = ("L", "[None, None]") if manifest.channels == 1 else ("RGB", "")
+    turned = turned or ".transpose(2, 0, 1)[None]"
+    short, code = manifest.resize, []
+    if short is not None:
+        code.append(
+            f"picture = ImageOps.scale(picture, {short} / min(picture.size),"
+            " Image.Resampling.BILINEAR)"
+        )
+    if PREPROCESS in manifest.include:
+        code.append(f"image = numpy.array(picture){turned}")
+    else:
+        code += _bordered(manifest, turned)
+    cut = "" if PREPROCESS in manifest.include else "[:, :tall, :wide]"
+    whole = [
+        f"import numpy, {NEEDS[manifest.format]}; from PIL import Image, ImageOps",
+        f'picture = ImageOps.exif_transpose(Image.open("{IMAGE}")).convert("{mode}")',
+        *code,
+        f"{opened}; {asked}{cut}",
+        'Image.fromarray(numpy.asarray(found.argmax(0)).astype("uint8")).save("mask.png")',
+    ]
+    return "\n".join(whole) + "\n"
+
+
+def _bordered(manifest: Manifest, turned: str) -> list[str]:
+    """The image as the net alone takes it: with mirrored borders, its sides those of the net."""
+    assert manifest.least is not None
+    assert manifest.margin is not None
+    mean, std, margin = list(manifest.mean), list(manifest.std), manifest.margin
+    covered, stride = manifest.least - 2 * margin, manifest.stride
+    steps = f"-max(0, n - {covered}) // {stride}"
+    return [
+        f"more = lambda n: {manifest.least - margin} - n - ({steps}) * {stride}",
+        f'image = ((numpy.array(picture) / 255 - {mean}) / {std}).astype("float32"){turned}',
+        "tall, wide = image.shape[2:]",
+        f"borders = ((0, 0), (0, 0), ({margin}, more(tall)), ({margin}, more(wide)))",
+        'image = numpy.pad(image, borders, mode="reflect")',
+    ]

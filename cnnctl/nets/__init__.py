@@ -13,14 +13,17 @@ from cnnctl.config.near import did_you_mean
 from cnnctl.config.read import read
 from cnnctl.errors import Problem, SmallImageError
 from cnnctl.nets.alexnet import AlexNet
+from cnnctl.nets.autoencoder import Autoencoder
 from cnnctl.nets.cifar_fast import CifarFast
 from cnnctl.nets.densenet import DenseNet
 from cnnctl.nets.efficientnet import EfficientNet
+from cnnctl.nets.fcn import Fcn
 from cnnctl.nets.googlenet import GoogLeNet
 from cnnctl.nets.inception import Inception
 from cnnctl.nets.lenet import LeNet
 from cnnctl.nets.lenet_1998 import LeNet1998
 from cnnctl.nets.library import Library
+from cnnctl.nets.library_masks import LibraryMasks
 from cnnctl.nets.mlp import Mlp
 from cnnctl.nets.mobilenet_v1 import MobileNetV1
 from cnnctl.nets.mobilenet_v2 import MobileNetV2
@@ -30,6 +33,7 @@ from cnnctl.nets.nin import NiN
 from cnnctl.nets.pattern import Pattern
 from cnnctl.nets.perceptron import Perceptron
 from cnnctl.nets.resnet import ResNet
+from cnnctl.nets.segnet import SegNet
 from cnnctl.nets.shufflenet_v1 import ShuffleNetV1
 from cnnctl.nets.shufflenet_v2 import ShuffleNetV2
 from cnnctl.nets.spec import Spec
@@ -40,14 +44,17 @@ from cnnctl.nets.xception import Xception
 
 FAMILIES: dict[str, type[Net]] = {
     "alexnet": AlexNet,
+    "autoencoder": Autoencoder,
     "cifar_fast": CifarFast,
     "densenet": DenseNet,
     "efficientnet": EfficientNet,
+    "fcn": Fcn,
     "googlenet": GoogLeNet,
     "inception": Inception,
     "lenet": LeNet,
     "lenet_1998": LeNet1998,
     "library": Library,
+    "library_masks": LibraryMasks,
     "mlp": Mlp,
     "mobilenet_v1": MobileNetV1,
     "mobilenet_v2": MobileNetV2,
@@ -56,6 +63,7 @@ FAMILIES: dict[str, type[Net]] = {
     "pattern": Pattern,
     "perceptron": Perceptron,
     "resnet": ResNet,
+    "segnet": SegNet,
     "shufflenet_v1": ShuffleNetV1,
     "shufflenet_v2": ShuffleNetV2,
     "unet": Unet,

@@ -29,22 +29,23 @@ class Published(NamedTuple):
 
 
 def read(spec: Spec, wanted: str, version: str) -> Published:
-    """The weights of the twin of `spec` in the library `wanted`.
+    """The weights of the net in the library `wanted` that fit that of `spec`, or its first layers.
 
     `version` is one of torchvision's names of weights (IMAGENET1K_V1) or a tag of timm's
     (a1_in1k); empty: the library's own choice. Raises CheckpointError if they are neither
     cached nor to be fetched.
     """
-    if spec.twin is None:
+    theirs = spec.published
+    if theirs is None:
         raise CheckpointError(
             f"{spec.name} has no twin in {wanted}: nobody published weights for these layers",
             "start from a file or a run of your own",
         )
-    if not spec.twin.startswith(f"{wanted}/"):
+    if not theirs.startswith(f"{wanted}/"):
         given = "/".join(filter(None, (wanted, version)))
-        hint = f"pretrained={spec.twin.partition('/')[0]}"
-        raise CheckpointError(f"pretrained={given}: the twin of {spec.name} is {spec.twin}", hint)
-    return (_torchvision if wanted == "torchvision" else _timm)(spec.twin, version)
+        hint = f"pretrained={theirs.partition('/')[0]}"
+        raise CheckpointError(f"pretrained={given}: the twin of {spec.name} is {theirs}", hint)
+    return (_torchvision if wanted == "torchvision" else _timm)(theirs, version)
 
 
 def _torchvision(twin: str, version: str) -> Published:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from cnnctl.config.near import did_you_mean
+from cnnctl.config.tasks import TORCHVISION
 from cnnctl.errors import NetError, UserError
 from cnnctl.nets import spec
 from cnnctl.nets.net import Net
@@ -65,17 +67,19 @@ def _create(reference: str, num_classes: int, in_channels: int) -> nn.Module:
     library, _, name = reference.partition("/")
     if library == "timm":
         timm = _timm()
-        _known(library, name.partition(".")[0], timm.list_models())
+        known = timm.list_models()
+        _known(library, name.partition(".")[0], known, near=known)
         return timm.create_model(name, num_classes=num_classes, in_chans=in_channels)
     import torchvision
 
-    _known(library, name, torchvision.models.list_models(module=torchvision.models))
+    known = torchvision.models.list_models(module=torchvision.models)
+    _known(library, name, known, near=(*known, *TORCHVISION))
     options = WITHOUT_AUX.get(name, {})
     net = torchvision.models.get_model(name, weights=None, num_classes=num_classes, **options)
-    return net if in_channels == RGB else _recoloured(net, in_channels)
+    return net if in_channels == RGB else recoloured(net, in_channels)
 
 
-def _recoloured(net: nn.Module, in_channels: int) -> nn.Module:
+def recoloured(net: nn.Module, in_channels: int) -> nn.Module:
     """The net with a new first convolution, for another number of channels."""
     place, first = next(
         (name, layer) for name, layer in net.named_modules() if isinstance(layer, nn.Conv2d)
@@ -97,6 +101,6 @@ def _timm() -> ModuleType:
     return timm
 
 
-def _known(library: str, name: str, names: list[str]) -> None:
+def _known(library: str, name: str, names: Sequence[str], near: Sequence[str]) -> None:
     if name not in names:
-        raise NetError(f"{library} has no classification net '{name}'", did_you_mean(name, names))
+        raise NetError(f"{library} has no classification net '{name}'", did_you_mean(name, near))

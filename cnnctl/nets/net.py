@@ -22,12 +22,14 @@ class Net(nn.Sequential):
     A family calls this with its layers, then `init` fills them. In training a net may give a
     tuple, whose first entry are the logits and whose others only `loss` understands.
     `class_weights` (num_classes,), if set, is how much an image of each class counts in training.
+    `body` are the first layers, if they are those of a classifier whose weights may be taken.
     `label_smoothing` is the share of each label that training gives to all classes alike.
     """
 
     Spec: ClassVar[type[spec.Spec]]
     TASK: ClassVar[Task] = "classify"
     SAMPLE: ClassVar[int] = 0  # training images that `prepare` wants to see
+    body: tuple[str, ...] = ()
     class_weights: Tensor | None
     label_smoothing: float
 

@@ -29,6 +29,7 @@ class Segmenter(Net):
     mirror images at the edges (Ronneberger et al. 2015, section 2), and what is more is cut off.
 
     `criterion`, if set, is the loss of training; without it the mean cross-entropy of the pixels.
+    `planes` is how many a mask has: one more than the classes for a criterion of borders.
     """
 
     TASK: ClassVar[Task] = "segment"
@@ -36,6 +37,7 @@ class Segmenter(Net):
     stride: int = 1
     framed: bool = True
     criterion: Criterion | None = None
+    planes: int = 1
 
     def __init__(self, layers: Layers, init: Init) -> None:
         super().__init__(layers, init)
@@ -73,16 +75,21 @@ class Segmenter(Net):
 
     def blank(self, logits: Tensor) -> Tensor:
         """Masks that go with `logits`."""
-        size = (logits.shape[0], 1, *logits.shape[2:])
+        size = (logits.shape[0], self.planes, *logits.shape[2:])
         return torch.zeros(size, dtype=torch.uint8, device=logits.device)
 
     def weight(self, labels: Tensor) -> Tensor | float:
         """How much the mean over some images counts beside that over others: as its pixels do."""
         found = labels[:, 0]
         if self.class_weights is None:
-            return (found != IGNORE).sum()
-        counts = torch.bincount(found.flatten().long(), minlength=IGNORE + 1)
-        return (counts[: len(self.class_weights)] * self.class_weights).sum()
+            return (found != IGNORE).sum().clamp(min=1)  # a share of no pixels is no number
+        return self._weights(found.long()).sum().clamp(min=torch.finfo().tiny)
+
+    def _weights(self, wanted: Tensor) -> Tensor:
+        """What each pixel counts by its class."""
+        assert self.class_weights is not None
+        none = self.class_weights.new_zeros(IGNORE + 1 - len(self.class_weights))
+        return torch.cat((self.class_weights, none))[wanted]
 
     def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The mean over the pixels that count; training weighs classes and smooths labels."""
@@ -90,5 +97,7 @@ class Segmenter(Net):
         weights, smooth = (
             (self.class_weights, self.label_smoothing) if self.training else (None, 0.0)
         )
+        if weights is not None:  # pixels of classes that all count nothing have no mean either
+            wanted = wanted.where(self._weights(wanted).any(), IGNORE)
         loss = cross_entropy(logits, wanted, weights, ignore_index=IGNORE, label_smoothing=smooth)
         return torch.where((wanted != IGNORE).any(), loss, logits.sum() * 0)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cnnctl.nets import sliding
+from cnnctl.nets import sliding, widening
 
 aten: Any = torch.ops.aten
 Rule = Callable[..., Any]
@@ -53,7 +53,9 @@ def _real(value: Tensor, *_: Any) -> Tensor | None:
 
 
 def _softmax(value: Tensor, dim: int, _half: bool) -> Tensor | None:
-    return _real(value) if -value.dim() <= dim < value.dim() and not _half else None
+    """Row by row, however the values lie: so does the kernel of a CPU."""
+    fits = value.is_floating_point() and -value.dim() <= dim < value.dim() and not _half
+    return value.new_empty(value.shape) if fits else None
 
 
 def _shuffled(value: Tensor, groups: int) -> Tensor | None:
@@ -181,6 +183,13 @@ _SECOND = (
     aten.max_pool2d_with_indices_backward.default, aten.avg_pool2d_backward.default,
     aten.avg_pool3d_backward.default,
 )  # fmt: skip
+_RESIZED = (
+    aten.upsample_nearest2d.default, aten.upsample_bilinear2d.default,
+    aten.upsample_bicubic2d.default,
+)  # fmt: skip
+_RESIZED_BACKWARD = (
+    aten.upsample_nearest2d_backward.default, aten.upsample_bilinear2d_backward.default,
+)  # fmt: skip
 LIKES = (aten.ones_like.default, aten.zeros_like.default, aten.empty_like.default)
 
 RULES: dict[Any, Rule] = {
@@ -195,6 +204,12 @@ RULES: dict[Any, Rule] = {
     aten.max_pool2d_with_indices.default: sliding.max_pool,
     aten.avg_pool2d.default: sliding.avg_pool, aten.avg_pool3d.default: sliding.avg_pool,
     aten.constant_pad_nd.default: sliding.pad,
+    aten.reflection_pad2d.default: widening.reflect,
+    aten.reflection_pad2d_backward.default: widening.reflect_backward,
+    **dict.fromkeys(_RESIZED, widening.resize),
+    **dict.fromkeys(_RESIZED_BACKWARD, widening.resize_backward),
+    aten.upsample_bicubic2d_backward.default: widening.bicubic_backward,
+    aten.max_unpool2d.default: widening.unpool,
     aten.native_batch_norm.default: _batch_norm,
     aten.native_batch_norm_backward.default: _batch_norm_backward,
     aten.mm.default: _mm, aten.addmm.default: _addmm,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,7 +39,8 @@ def remainders(net: nn.Module, shape: tuple[int, int, int]) -> dict[str, str]:
 
 
 def _walked(net: nn.Module, shape: tuple[int, int, int]) -> tuple[torch.Size, dict[str, str]]:
-    state = {name: value.to("meta") for name, value in net.state_dict(keep_vars=True).items()}
+    held = itertools.chain(net.named_parameters(), net.named_buffers())
+    state = {name: value.to("meta") for name, value in held}
     remainders: dict[str, str] = {}
     floats = (value.dtype for value in state.values() if value.is_floating_point())
     image = torch.empty(1, *shape, device="meta", dtype=next(floats, torch.float32))

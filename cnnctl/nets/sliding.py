@@ -51,10 +51,12 @@ def convolution(
     image: Tensor, weight: Tensor, bias: Any, stride: Sides, padding: Sides, dilation: Sides,
     transposed: bool, _more: Any, groups: int,
 ) -> Tensor | None:  # fmt: skip
-    """(B, c_in, H, W) -> (B, c_out, H', W'); None for a transposed one or what does not fit."""
+    """(B, c_in, H, W) -> (B, c_out, H', W'); None for what does not fit."""
     images = image.dim() == weight.dim() == IMAGES and image.dtype == weight.dtype
-    if transposed or not images or min(stride) < 1 or min(padding) < 0:
+    if not images or min(stride) < 1 or min(padding) < 0:
         return None
+    if transposed:
+        return _spread(image, weight, bias, (stride, padding, dilation, _more), groups)
     c_out, c_in = weight.shape[0], weight.shape[1] * groups
     if image.shape[1] != c_in or c_out % groups or (bias is not None and bias.shape != (c_out,)):
         return None
@@ -63,6 +65,23 @@ def convolution(
         + 1
         for i, (size, kernel) in enumerate(zip(image.shape[2:], weight.shape[2:], strict=True))
     ]
+    return _made(image, c_out, sides)
+
+
+def _spread(
+    image: Tensor, weight: Tensor, bias: Any, window: tuple[Sides, Sides, Sides, Sides], groups: int
+) -> Tensor | None:
+    """The same transposed: (N − 1)S − 2P + D(K − 1) + output_padding + 1 pixels of N."""
+    stride, padding, dilation, more = window
+    c_in, c_out = weight.shape[0], weight.shape[1] * groups
+    if image.shape[1] != c_in or c_in % groups or (bias is not None and bias.shape != (c_out,)):
+        return None
+    sides = []
+    for i, (size, kernel) in enumerate(zip(image.shape[2:], weight.shape[2:], strict=True)):
+        s, p, d, o = (along(value, i) for value in (stride, padding, dilation, more))
+        if not 0 <= o < max(s, d):
+            return None
+        sides.append((size - 1) * s - 2 * p + d * (kernel - 1) + o + 1)
     return _made(image, c_out, sides)
 
 

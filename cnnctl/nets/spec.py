@@ -26,6 +26,11 @@ class Spec:
     init: Init = key("how the weights start")
     strict: bool = key("refuse sizes that a stride does not divide, instead of rounding down")
 
+    @property
+    def published(self) -> str | None:
+        """The library's net whose weights fit all of this one, or its first layers."""
+        return self.twin
+
     def problems(self) -> Iterator[Problem]:
         """What is wrong between numbers that each are fine alone."""
         yield from ()

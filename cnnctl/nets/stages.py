@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from cnnctl.nets import meta
 from cnnctl.nets.library import Library
+from cnnctl.nets.library_masks import LibraryMasks
 
 Row = nn.Module | nn.Parameter
 
@@ -23,11 +24,11 @@ Row = nn.Module | nn.Parameter
 def rows(net: nn.Module) -> Iterator[tuple[str, Row]]:
     """The layers by name, in the order of the forward pass.
 
-    A library's net is its only layer: it is opened, and so are the lists of layers in it. Its
+    What a library has made is opened, and so are the lists of layers in it. Its
     parameters that are in no layer, such as an embedding of positions, stand before the layers.
     """
     for name, module in net.named_children():
-        if isinstance(net, Library):
+        if isinstance(net, (Library, LibraryMasks)):
             yield from _opened(name, module)
         else:
             yield name, module

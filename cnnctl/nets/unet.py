@@ -78,15 +78,17 @@ class Unet(Segmenter):
 
     def maps(self, images: Tensor) -> Tensor:
         """The way down and the way up."""
-        value, kept, places = images, dict[str, Tensor](), dict[str, Tensor]()
+        value = images
+        kept: dict[str, Tensor] = {}
+        places: dict[str, Tensor] = {}
         for name, layer in self.named_children():
-            level = name[-1]
+            level = name.removeprefix("pool").removeprefix("up")
             if name.startswith("pool"):
                 kept[level] = value
                 value = layer(value)
                 if isinstance(value, tuple):
                     value, places[level] = value
-            elif name == f"up{level}":
+            elif level in kept:
                 value = layer(value, places[level]) if isinstance(layer, Unpooled) else layer(value)
                 value = torch.cat((_cut(kept.pop(level), value), value), 1)
             else:

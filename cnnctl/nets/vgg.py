@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -35,12 +35,7 @@ class Spec(spec.Spec):
 
     def problems(self) -> Iterator[Problem]:
         """Words that are no layer, and dropout without effect."""
-        for stage, words in enumerate(self.stages):
-            for word in words:
-                if word != "lrn" and not CONV.fullmatch(word):
-                    text = f"{show(word)} is no layer; want conv<kernel>-<channels> or lrn"
-                    hint = "the kernel odd, as in conv3-64"
-                    yield Problem(f"model.stages.{stage}: {text}", hint, "model.stages")
+        yield from unknown(self.stages)
         if self.dropout and not self.hidden:
             text = f"model.dropout is {self.dropout:g}, but model.hidden is empty"
             yield Problem(text, "model.dropout=0", "model.dropout")
@@ -55,8 +50,8 @@ class Vgg(Net):
         layers: Layers = OrderedDict()
         c_in = shape[0]
         for number, words in enumerate(spec.stages, start=1):
-            stage, c_in = _stage(number, words, c_in, spec)
-            layers |= stage
+            made, c_in = stage(number, words, c_in, spec.norm, spec.activation)
+            layers |= made
             layers[f"pool{number}"] = nn.MaxPool2d(2)
         dense = classifier(
             spec.hidden, flat_features(layers, shape), num_classes, first=len(spec.stages) + 1,
@@ -65,20 +60,36 @@ class Vgg(Net):
         super().__init__(layers | dense, spec.init)
 
 
-def _stage(number: int, words: tuple[str, ...], c_in: int, spec: Spec) -> tuple[Layers, int]:
+def unknown(stages: Sequence[Sequence[str]]) -> Iterator[Problem]:
+    """The words in `model.stages` that are no layer."""
+    for number, words in enumerate(stages):
+        for word in words:
+            if word != "lrn" and not CONV.fullmatch(word):
+                text = f"{show(word)} is no layer; want conv<kernel>-<channels> or lrn"
+                hint = "the kernel odd, as in conv3-64"
+                yield Problem(f"model.stages.{number}: {text}", hint, "model.stages")
+
+
+def kernels(words: Sequence[str]) -> list[tuple[int, int]]:
+    """Kernel and channels of each convolution of a stage."""
+    found = (CONV.fullmatch(word) for word in words)
+    return [(int(one[1]), int(one[2])) for one in found if one]
+
+
+def stage(
+    number: int, words: Sequence[str], c_in: int, norm: str, activation: str
+) -> tuple[Layers, int]:
     """The layers of one stage without its pool, and their channels."""
     layers: Layers = OrderedDict()
     places = {"conv": 0, "lrn": 0}
     for word in words:
-        found = CONV.fullmatch(word)
+        found = kernels([word])
         kind = "conv" if found else "lrn"
         places[kind] += 1
         name = f"{kind}{number}_{places[kind]}"
         if found:
-            kernel, c_out = map(int, found.groups())
-            layers |= unit(
-                name, c_in, c_out, kernel, norm=spec.norm, activation=spec.activation, bias=True
-            )
+            ((kernel, c_out),) = found
+            layers |= unit(name, c_in, c_out, kernel, norm=norm, activation=activation, bias=True)
             c_in = c_out
         else:
             layers[name] = Lrn()

@@ -25,7 +25,9 @@ def audited(console: Console, data: dict[str, Any]) -> None:
         return
     net = data["nets"][0]
     about = [("net", f"{net['name']}" + (f" · {net['about']}" if net["about"] else ""))]
-    pairs(console, [*about, ("image", shape(net["input"]))])
+    cut = net["output"] != net["layers"][-1]["output"]  # as maps are that are larger than the image
+    gives = [("output", shape(net["output"]))] if cut else []
+    pairs(console, [*about, ("image", shape(net["input"])), *gives])
     console.print()
     folded = _layers(console, net, data["detail"])
     console.print()
@@ -64,8 +66,11 @@ def compared(console: Console, data: dict[str, Any]) -> None:
 
 def _more(console: Console, nets: Sequence[dict[str, Any]], data: dict[str, Any]) -> None:
     """What is asked for beside the tables."""
+    from cnnctl.report import sizes
+
     totals.budgets(console, nets)
     for net in nets:
+        sizes.told(console, net, named=len(nets) > 1)
         totals.what_if(console, net, named=len(nets) > 1)
     totals.against(console, data.get("against"))
     if "plot" in data:

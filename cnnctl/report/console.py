@@ -9,6 +9,8 @@ from typing import Any
 
 from rich.console import Console
 
+from cnnctl.config import tasks
+from cnnctl.report import evaluated_masks
 from cnnctl.report.audit import audited, compared
 from cnnctl.report.bench import benched, zoo
 from cnnctl.report.caches import cached, caches, cleared
@@ -18,16 +20,29 @@ from cnnctl.report.evaluated import ensemble, evaluated, paired
 from cnnctl.report.exported import exported
 from cnnctl.report.format import count, percent, shape
 from cnnctl.report.predicted import csv, predicted
+from cnnctl.report.predicted_masks import masks, masks_csv
+from cnnctl.report.remade import (
+    remade,
+    remade_files,
+    remade_files_csv,
+    remade_paired,
+    remade_together,
+)
 from cnnctl.report.result import Result
 from cnnctl.report.run import plan, trained
 from cnnctl.report.table import columns
+from cnnctl.report.upsampled import upsampled
 from cnnctl.report.working import worked
 
 PIPE_WIDTH = 120  # columns where there is no terminal to measure
 LISTING = {  # the columns of `cnnctl list` that are text, that are shortened, that are left out
     "models": (("name", "family", "paper", "input"), ("paper",), ("classes", "family")),
     "data": (("name", "size", "source", "licence"), ("source", "licence"), ()),
-    "runs": (("run", "model", "data", "state"), ("run",), ("data", "model", "epochs", "seed")),
+    "runs": (
+        ("run", "model", "data", "state", "figure"),
+        ("run",),
+        ("data", "model", "epochs", "seed"),
+    ),
 }
 
 
@@ -49,6 +64,8 @@ def listing(console: Console, data: dict[str, Any]) -> None:
     if not rows:
         console.print("no runs yet" if what == "runs" else f"no such {what}")
         return
+    if what == "runs":
+        rows = [_judged(row) for row in rows]
     head = tuple(rows[0])
     text, gives, drops = LISTING.get(what, (head, head[-1:], ()))
     columns(
@@ -80,6 +97,15 @@ def text(console: Console, data: dict[str, Any]) -> None:
     console.file.write(data["text"])
 
 
+def _judged(row: dict[str, Any]) -> dict[str, Any]:
+    """A run with the figure that it is judged by, in place of those of every task."""
+    names, splits = tasks.FIGURES.values(), ("val", "test")
+    judged = next((name for name in names if row.get(f"val_{name}") is not None), None)
+    every = {f"{split}_{name}" for split in splits for name in names}
+    found = {key: value for key, value in row.items() if key not in every}
+    return found | {"figure": judged} | {split: row.get(f"{split}_{judged}") for split in splits}
+
+
 def _cell(name: str, value: Any) -> str:
     if value is None:
         return "–"
@@ -89,7 +115,7 @@ def _cell(name: str, value: Any) -> str:
         return re.split(r",? \d{4}, ", value)[0]
     if name in ("params", "macs"):
         return count(value)
-    if name in ("val_top1", "test_top1"):
+    if name in ("val", "test"):
         return percent(value)
     return str(value)
 
@@ -106,9 +132,14 @@ def _value(value: Any) -> str:
 VIEWS: dict[str, Callable[[Console, dict[str, Any]], None]] = {
     "plan": plan, "trained": trained, "several": several,
     "evaluated": evaluated, "paired": paired, "ensemble": ensemble,
+    "masks_evaluated": evaluated_masks.evaluated, "masks_paired": evaluated_masks.paired,
+    "masks_together": evaluated_masks.together,
     "listing": listing, "keys": keys, "text": text,
     "worked": worked, "audited": audited, "compared": compared,
     "claims": claims, "exported": exported, "benched": benched, "zoo": zoo,
-    "predicted": predicted, "predicted_csv": csv,
+    "predicted": predicted, "predicted_csv": csv, "masks": masks, "masks_csv": masks_csv,
     "checked": checked, "sheet": sheet, "cached": cached, "caches": caches, "cleared": cleared,
+    "upsampled": upsampled, "remade": remade, "remade_paired": remade_paired,
+    "remade_together": remade_together,
+    "remade_files": remade_files, "remade_files_csv": remade_files_csv,
 }  # fmt: skip

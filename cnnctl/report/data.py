@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from cnnctl.report import data_masks
 from cnnctl.report.format import count, duration
 from cnnctl.report.table import columns, pairs
 
@@ -25,6 +26,15 @@ KINDS = {  # in this order: the name of a finding, and what it means
     "near": ("images that look equal in one split", "seen too often"),
     "rare": ("classes of few images", "hardly learnt"),
 }
+OF_MASKS = {  # the same for images with masks
+    "broken": ("images or masks that cannot be used", "stops training"),
+    "leaks": KINDS["leaks"],
+    "conflicts": ("equal images of several masks", "a mask is wrong"),
+    "blank": ("masks in which no pixel counts", "nothing is learned of them"),
+    "absent": ("classes without a pixel in train", "never learned"),
+    "rare": ("classes in few images of train", "hardly learned"),
+    **{kind: KINDS[kind] for kind in ("misnamed", "duplicates", "near")},
+}
 WRONG = "✗"
 CHANGED = {"bytes": "equal files", "pixels": "equal pixels", "near": "look equal"}
 
@@ -37,22 +47,23 @@ def checked(console: Console, data: Document) -> None:
         why, words = advice(channels)
         console.print(Text(f"{why}\n  {words}", style="yellow"), soft_wrap=True)
     console.print()
-    found = {kind: data["findings"][kind] for kind in KINDS if data["findings"][kind]}
+    if has_masks(data):
+        data_masks.pixels(console, data)
+        console.print()
+    words = kinds(data)
+    found = {kind: data["findings"][kind] for kind in words if data["findings"][kind]}
     if found:
         rows = [
-            [
-                f"{WRONG} " * (kind in data["wrong"]) + KINDS[kind][0],
-                number(kind, one),
-                KINDS[kind][1],
-            ]
-            for kind, one in found.items()
+            [f"{WRONG} " * (kind in data["wrong"]) + title, number(kind, found[kind]), so]
+            for kind, (title, so) in words.items()
+            if kind in found
         ]
         head = ("found", "count", "so")
         columns(console, head, rows, text=("found", "so"), gives=("so",))
     for kind, rows in found.items():
         console.print()
         style = "bold red" if kind in data["wrong"] else "bold yellow"
-        console.print(Text(KINDS[kind][0], style=style))
+        console.print(Text(words[kind][0], style=style))
         for row in rows[:SHOWN]:
             _cut(console, LINES.get(kind, of_image)(row, _short(data)))
         if len(rows) > SHOWN:
@@ -64,12 +75,18 @@ def checked(console: Console, data: Document) -> None:
     console.print(Text(verdict(data), style="bold"))
 
 
-def facts(data: Document) -> list[tuple[str, str]]:
-    """Names and figures of the data set as a whole."""
-    splits = " · ".join(
-        f"{name} {count(split['images'])}{' (drawn)' * (name in data['drawn'])}"
-        for name, split in data["splits"].items()
-    )
+def has_masks(data: Document) -> bool:
+    """Whether pixels were counted, not images."""
+    return "examples" in data
+
+
+def kinds(data: Document) -> dict[str, tuple[str, str]]:
+    """The findings that there can be: their names, and what they mean."""
+    return OF_MASKS if has_masks(data) else KINDS
+
+
+def _spread(data: Document) -> str:
+    """How many classes, and how many images the largest and the smallest have."""
     balance = data["balance"]
     large, small = (
         f"{one['class']} ({count(one['images'])})"
@@ -80,13 +97,23 @@ def facts(data: Document) -> list[tuple[str, str]]:
         spread += f" · {balance['ratio']:g} : 1"
     if balance["ratio"] == 1:
         spread = f"{count(balance['largest']['images'])} images of each in train"
+    return f"{len(data['classes'])} · {spread}"
+
+
+def facts(data: Document) -> list[tuple[str, str]]:
+    """Names and figures of the data set as a whole."""
+    splits = " · ".join(
+        f"{name} {count(split['images'])}{' (drawn)' * (name in data['drawn'])}"
+        for name, split in data["splits"].items()
+    )
+    spread = data_masks.spread(data) if has_masks(data) else _spread(data)
     told = [
         ("data", data["data"] + (f" · {data['root']}" if data["root"] else "")),
         ("images", splits),
-        ("classes", f"{len(data['classes'])} · {spread}"),
+        ("classes", spread),
     ]
     if data["sizes"]:
-        told += [("size", _sizes(data["sizes"]))]
+        told += [("size", data_masks.sizes(data) if has_masks(data) else _sizes(data["sizes"]))]
     told += [(word, _often(data[word])) for word in ("formats", "modes") if data[word]]
     for word in ("mean", "std") if data["channels"] else ():
         own, given = data["channels"][word], data["channels"][f"data_{word}"]
@@ -100,7 +127,7 @@ def facts(data: Document) -> list[tuple[str, str]]:
 
 def number(kind: str, rows: Sequence[Document]) -> str:
     """How many; of groups, how many images they have."""
-    if "images" not in rows[0] or kind == "rare":
+    if "images" not in rows[0] or kind in ("rare", "absent"):
         return count(len(rows))
     images = sum(len(row["images"]) for row in rows)
     return f"{count(images)} in {count(len(rows))} group{'s' * (len(rows) > 1)}"
@@ -151,7 +178,8 @@ def _short(data: Document) -> Callable[[str], str]:
 
 def of_image(row: Document, short: Callable[[str], str]) -> tuple[str, str]:
     """The name of an image, and what is wrong with it."""
-    return short(row["name"]), row.get("reason") or f"is {row['format']}"
+    told = row.get("reason") or (f"is {row['format']}" if "format" in row else "")
+    return short(row["name"]), told
 
 
 def _of_group(row: Document, short: Callable[[str], str]) -> tuple[str, str]:
@@ -186,10 +214,7 @@ def _written(data: Document) -> list[str]:
 
 def _sizes(sizes: Document) -> str:
     """Height × width; how many images are made larger."""
-    least, middle, most = (
-        f"{sizes[name]['height']}×{sizes[name]['width']}" for name in ("min", "median", "max")
-    )
-    told = f"all {least}" if sizes["alike"] else f"{least} to {most} · median {middle}"
+    told = data_masks.extent(sizes)
     enlarged = sizes["enlarged"]
     larger = f"{count(enlarged)} enlarged" if enlarged else "none enlarged"
     return f"{told} · data.size={sizes['wanted']}: {larger}"
@@ -207,5 +232,6 @@ LINES: dict[str, Callable[..., tuple[str, str]]] = {
     "refused": lambda row, _: ("", row["reason"]),
     "classes": lambda row, _: (row["class"], f"not in {', '.join(row['lacking'])}"),
     "rare": lambda row, _: (row["class"], f"{count(row['images'])} images"),
+    "absent": lambda row, _: (row["class"], ""),
     **dict.fromkeys(("leaks", "conflicts", "duplicates", "near"), _of_group),
 }

@@ -34,9 +34,9 @@ def evaluated(console: Console, data: dict[str, Any]) -> None:
 def paired(console: Console, data: dict[str, Any]) -> None:
     """Two nets on the same images: the difference, and if it is noise."""
     first, second = (one["metrics"] for one in data["nets"])
-    told, corner = data["comparison"], _measured(data)
+    told, corner = data["comparison"], measured(data)
     rows = [
-        [FIGURES[name], _value(name, first[name]), _value(name, second[name])]
+        [FIGURES[name], value(name, first[name]), value(name, second[name])]
         for name in first
         if first[name] is not None or second[name] is not None
     ]
@@ -50,12 +50,12 @@ def paired(console: Console, data: dict[str, Any]) -> None:
         _say(console, f"the {ORDER[told['better']]} is better", "bold")
     console.print()
     rows = [(word, one["checkpoint"]) for word, one in zip(ORDER, data["nets"], strict=True)]
-    pairs(console, [*rows, *_kept(data)], (*ORDER, "folder"))
+    pairs(console, [*rows, *kept(data)], (*ORDER, "folder"))
 
 
 def ensemble(console: Console, data: dict[str, Any]) -> None:
     """Each net alone, all together, and what that gains."""
-    told, corner = data["ensemble"], _measured(data)
+    told, corner = data["ensemble"], measured(data)
     members = list(enumerate(told["members"], start=1))
     head = (corner, "top-1", "95 % interval", "loss", "calibration error")
     rows = [_row(f"net {number}", one) for number, one in members]
@@ -80,10 +80,10 @@ def ensemble(console: Console, data: dict[str, Any]) -> None:
 
 def _one(console: Console, data: dict[str, Any]) -> None:
     """What one set of predictions is worth."""
-    corner = _measured(data)
+    corner = measured(data)
     known = [(name, one) for name, one in data["metrics"].items() if one is not None]
     ends = data["intervals"]
-    rows = [[FIGURES[name], _value(name, one), _between(name, ends[name])] for name, one in known]
+    rows = [[FIGURES[name], value(name, one), between(name, ends[name])] for name, one in known]
     columns(console, (corner, "", "95 % interval"), rows, text=(corner,))
     console.print()
     _calibrated(console, data["calibration"])
@@ -100,8 +100,8 @@ def _one(console: Console, data: dict[str, Any]) -> None:
 def _row(name: str, one: dict[str, Any]) -> list[str]:
     metrics = one["metrics"]
     return [
-        name, percent(metrics["top1"]), _between("top1", one["intervals"]["top1"]),
-        _value("loss", metrics["loss"]), percent(metrics["ece"]),
+        name, percent(metrics["top1"]), between("top1", one["intervals"]["top1"]),
+        value("loss", metrics["loss"]), percent(metrics["ece"]),
     ]  # fmt: skip
 
 
@@ -113,7 +113,7 @@ def _classes(console: Console, rows: list[dict[str, Any]]) -> None:
     cells = [
         [
             row["class"], count(row["n"]), percent(row["recall"]),
-            _between("recall", row["recall_interval"]), percent(row["precision"]),
+            between("recall", row["recall_interval"]), percent(row["precision"]),
             percent(row["f1"]),
         ]
         for row in shown
@@ -172,34 +172,34 @@ def _noise(console: Console, told: dict[str, Any], text: str) -> None:
 
 def _change(told: dict[str, Any]) -> str:
     """top-1 +1.20 % (−0.40 to +2.80 %)."""
-    own, *ends = (
-        f"{100 * value:+.2f}" for value in (told["difference"], *(told["interval"] or ()))
-    )
+    own, *ends = (f"{100 * one:+.2f}" for one in (told["difference"], *(told["interval"] or ())))
     return "top-1 " + f"{own} %{' ({} to {} %)'.format(*ends) if ends else ''}".replace("-", "−")
 
 
 def _fall(told: dict[str, Any], sign: int = 1) -> str:
     """A gain in loss as what the loss changes by; with sign -1, a change as it is."""
     ends = sorted(-sign * end for end in told["interval"] or ())
-    own, *ends = (f"{value:+.3g}" for value in (-sign * told["difference"], *ends))
+    own, *ends = (f"{one:+.3g}" for one in (-sign * told["difference"], *ends))
     return f"{own}{' ({} to {})'.format(*ends) if ends else ''}".replace("-", "−")
 
 
-def _p(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.001 else f"{value:.1g}"  # noqa: PLR2004 - three digits
+def _p(chance: float) -> str:
+    return f"{chance:.3f}" if chance >= 0.001 else f"{chance:.1g}"  # noqa: PLR2004 - three digits
 
 
-def _measured(data: dict[str, Any]) -> str:
+def measured(data: dict[str, Any]) -> str:
+    """1,500 images of test."""
     return f"{count(data['n'])} images of {data['split']}"
 
 
-def _value(name: str, value: float | None) -> str:
+def value(name: str, figure: float | None) -> str:
+    """97.11 %, or a loss."""
     if name == "loss":
-        return "–" if value is None else number(value)
-    return percent(value)
+        return "–" if figure is None else number(figure)
+    return percent(figure)
 
 
-def _between(name: str, ends: list[float] | None) -> str:
+def between(name: str, ends: list[float] | None) -> str:
     """97.11 – 99.42 %."""
     if ends is None:
         return "–"
@@ -210,10 +210,10 @@ def _between(name: str, ends: list[float] | None) -> str:
 
 def _sources(data: dict[str, Any]) -> list[tuple[str, str]]:
     speed = f"{count(round(data['images_per_second']))} images/s · {duration(data['seconds'])}"
-    return [("speed", speed), *_kept(data)]
+    return [("speed", speed), *kept(data)]
 
 
-def _kept(data: dict[str, Any]) -> list[tuple[str, str]]:
+def kept(data: dict[str, Any]) -> list[tuple[str, str]]:
     """Where it is kept, and what besides result.json."""
     return [("folder", data["folder"]), ("files", " ".join(data["files"][1:]))]
 

@@ -17,14 +17,16 @@ def exported(console: Console, data: dict[str, Any]) -> None:
     rows = [(f"batches of {row['batch_size']}", row) for row in parity["batches"]]
     if parity["raw"] is not None:
         rows.append((_sizes(parity["raw"]), parity["raw"]))
+    key, name = ("miou", "mean IoU") if "miou_eager" in parity else ("top1", "top-1")
     cells = [
         [
             what, count(row["n"]), _error(row["max_abs_error"]),
-            percent(row["top1_agreement"]), percent(row["top1_eager"]), percent(row["top1_export"]),
+            percent(row["top1_agreement"]),
+            percent(row[f"{key}_eager"]), percent(row[f"{key}_export"]),
         ]
         for what, row in rows
     ]  # fmt: skip
-    head = (corner, "images", "largest error", "same class", "top-1 net", "top-1 file")
+    head = (corner, "images", "largest error", "same class", f"{name} net", f"{name} file")
     columns(console, head, cells, text=(corner,), drops=("images",), gives=(corner,))
     console.print()
     files = ("file", "manifest", "card")
@@ -35,7 +37,10 @@ def exported(console: Console, data: dict[str, Any]) -> None:
     pairs(console, told, files)
     console.print()
     console.print("next")
-    for command in (f"cnnctl evaluate {data['file']}", f"cnnctl bench {data['file']}"):
+    other = f"cnnctl bench {data['file']}"
+    if key == "miou":
+        other = f"cnnctl predict {data['file']} FOLDER"
+    for command in (f"cnnctl evaluate {data['file']}", other):
         console.print(f"  {command}", soft_wrap=True)
 
 

@@ -11,6 +11,7 @@ from cnnctl.report.format import count, shape
 NOT_AVAILABLE = "n/a"
 SMALL = 10_000_000  # bytes: the activations of a net with less are shown in kB
 UNITS = {"kB": (1e3, 2), "MB": (1e6, 3)}  # bytes, and decimals that show a single vector
+SKIPS = "of what the step keeps: copies of earlier maps in concatenations"
 FITS = {True: "fits", False: "does not fit"}
 Table = tuple[tuple[str, ...], list[list[str]]]  # its head and its rows
 KIB, MIB, MILLION, BILLION = 2**10, 2**20, 1e6, 1e9
@@ -126,6 +127,7 @@ def facts(net: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         ("activations", one["bytes"], f"{images}, memory={net['convention']}"),
         ("inference", totals["inference_peak_bytes"], "at the peak, one image"),
         ("training step", made["peak"], f"at the peak, {setting(net)}"),
+        *([("skips", made["skips"], SKIPS)] if made["skips"] else []),
     )
     for name, size, told in sizes:
         yield name, decimal(size), told if (size or 0) < KIB else f"{binary(size)}; {told}"

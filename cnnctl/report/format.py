@@ -36,6 +36,11 @@ def number(value: float) -> str:
     return f"{value:.4g}"
 
 
+def decibels(value: float) -> str:
+    """14.657 -> 14.66 dB."""
+    return f"{value:.2f} dB"
+
+
 def shape(sizes: tuple[int, ...] | list[int]) -> str:
     """(1, 32, 32) -> 1×32×32."""
     return "×".join(str(size) for size in sizes)

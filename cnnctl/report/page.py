@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cnnctl import __version__
-from cnnctl.report import figures
+from cnnctl.report import figures, sizes
 from cnnctl.report.audit import field as receptive
 from cnnctl.report.chain import leaves
 from cnnctl.report.drawing import draw
@@ -86,7 +86,8 @@ def _view(net: dict[str, Any]) -> dict[str, Any]:
         "notes": figures.notes(net), "memory": list(_memory(net)), "where": figures.where(net),
         "peak": figures.both(net["memory"]["peak"]), "setting": figures.setting(net),
         "conventions": figures.conventions(net), "budget": figures.budget(net),
-        "what_if": figures.what_if(net),
+        "what_if": figures.what_if(net), "sizes": sizes.table(net),
+        "refused": sizes.refusals(net),
         "drawing": draw(net, titled=False), "title": _title(net),
     }  # fmt: skip
 

@@ -49,8 +49,10 @@ def reliability(calibration: dict[str, Any], title: str, file: Path) -> None:
     picture.save(lambda: made, file)
 
 
-def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], file: Path) -> None:
-    """Images by true and predicted class.
+def confusion(
+    counts: Sequence[Sequence[int]], classes: Sequence[str], file: Path, *, parts: bool = False
+) -> None:  # fmt: skip
+    """Images by true and predicted class; with `parts` percent of the true class.
 
     Shades are shares of the true class, by their square root: few mistakes are to be seen, too.
     """
@@ -61,7 +63,7 @@ def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], file: Pat
     made = _figure(side, side)
     axes = made.add_subplot()
     axes.imshow(shares, cmap=_shades(), vmin=0, vmax=1, interpolation="nearest")
-    axes.set(xlabel="predicted", ylabel="true")
+    axes.set(xlabel="predicted, %" if parts else "predicted", ylabel="true")
     axes.spines[:].set_color(EDGE)
     axes.tick_params(color=EDGE, labelcolor=INK, length=2)
     if many <= NAMED:
@@ -74,7 +76,7 @@ def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str], file: Pat
         for (row, column), value in np.ndenumerate(table):
             if value:
                 shade = "white" if shares[row, column] > 0.5 else INK  # noqa: PLR2004 - a dark cell
-                text = f"{value:.0f}"
+                text = f"{100 * shares[row, column] ** 2:.0f}" if parts else f"{value:.0f}"
                 axes.text(column, row, text, color=shade, fontsize=7.5, ha="center", va="center")
     picture.save(lambda: made, file)
 

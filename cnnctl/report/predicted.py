@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv as writer
 import io
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from rich.cells import cell_len
@@ -28,8 +29,8 @@ def predicted(console: Console, data: Document) -> None:
         _several(console, rows)
     for row in rows:
         if row["note"]:
-            console.print(f"{_plain(row['file'])}: {row['note']}", style="dim", soft_wrap=True)
-    _failed(console, data)
+            console.print(f"{plain(row['file'])}: {row['note']}", style="dim", soft_wrap=True)
+    failed(console, data)
 
 
 def csv(console: Console, data: Document) -> None:
@@ -41,12 +42,12 @@ def csv(console: Console, data: Document) -> None:
         for rank, found in enumerate(one["top"], 1):
             rows.writerow((one["file"], rank, found["class"], found["probability"]))
     console.file.write(file.getvalue())
-    _failed(console, data)
+    failed(console, data)
 
 
 def _alone(console: Console, row: Document) -> None:
-    console.print(_plain(row["file"]), soft_wrap=True)
-    cells = [[_plain(one["class"]), percent(one["probability"])] for one in row["top"]]
+    console.print(plain(row["file"]), soft_wrap=True)
+    cells = [[plain(one["class"]), percent(one["probability"])] for one in row["top"]]
     columns(console, ("class", "probability"), cells, text=("class",), gives=("class",))
 
 
@@ -54,7 +55,7 @@ def _several(console: Console, rows: list[Document]) -> None:
     """The likeliest class, and as many of the others as the line has room for."""
     room = max(len("file"), int(SHARE * console.width))
     cells = [
-        [_tail(_plain(row["file"]), room), _plain(first["class"]), percent(first["probability"])]
+        [tail(plain(row["file"]), room), plain(first["class"]), percent(first["probability"])]
         for row in rows
         for first in row["top"][:1]
     ]
@@ -62,18 +63,21 @@ def _several(console: Console, rows: list[Document]) -> None:
     room = console.width - sum(
         GAP + max(map(cell_len, column)) for column in zip(head, *cells, strict=True)
     )
-    others = [_others(row["top"][1:], room) for row in rows]
+    others = [
+        several([(one["class"], one["probability"]) for one in row["top"][1:]], room)
+        for row in rows
+    ]
     if any(others):
         head.append("then")
         cells = [[*row, other] for row, other in zip(cells, others, strict=True)]
     columns(console, head, cells, text=("file", "class", "then"), gives=("class", "file"))
 
 
-def _others(found: list[Document], room: int) -> str:
-    """As `dog 1.20 % · fox 0.11 % …`: whole ones, within `room` columns."""
+def several(found: Sequence[tuple[str, float]], room: int) -> str:
+    """Classes with their shares as `dog 1.20 % · fox 0.11 % …`: whole ones, in `room` columns."""
     line = ""
-    for place, one in enumerate(found):
-        more = f"{' · ' if line else ''}{_plain(one['class'])} {percent(one['probability'])}"
+    for place, (name, share) in enumerate(found):
+        more = f"{' · ' if line else ''}{plain(name)} {percent(share)}"
         last = place == len(found) - 1
         if cell_len(line + more) + (0 if last else len(MORE)) > room:
             return f"{line}{MORE}" if line else ""
@@ -81,14 +85,14 @@ def _others(found: list[Document], room: int) -> str:
     return line
 
 
-def _failed(console: Console, data: Document) -> None:
+def failed(console: Console, data: Document) -> None:
     """A line for each on stderr, below the table if both are seen on one terminal."""
     console.file.flush()
     for row in data["failed"]:
-        print(f"cnnctl: left out {_plain(row['file'])}: {_plain(row['reason'])}", file=sys.stderr)
+        print(f"cnnctl: left out {plain(row['file'])}: {plain(row['reason'])}", file=sys.stderr)
 
 
-def _tail(name: str, room: int) -> str:
+def tail(name: str, room: int) -> str:
     """The end of a path, which tells it from the others."""
     cut = name
     while cell_len(cut) > room - (cut is not name):
@@ -96,7 +100,7 @@ def _tail(name: str, room: int) -> str:
     return name if cut is name else f"…{cut}"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """On one line, without signs that a terminal would obey."""
     return "".join(
         sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text

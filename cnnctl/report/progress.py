@@ -12,9 +12,10 @@ import pytorch_lightning as pl
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from cnnctl.config import tasks
 from cnnctl.plan import Plan
 from cnnctl.report.format import clock, count, number, percent
-from cnnctl.tasks.task import JUDGED, Task
+from cnnctl.tasks.task import Task
 from cnnctl.training import ranks
 from cnnctl.training.callbacks import EpochRecord
 
@@ -61,7 +62,7 @@ def reading(mode: str) -> Iterator[Callable[[str, int, int], None]]:
         TextColumn("{task.completed:,}/{task.total:,} images"), TimeRemainingColumn(),
         console=console, transient=True, disable=not live,
     )  # fmt: skip
-    tasks: dict[tuple[str, int], TaskID] = {}
+    bars: dict[tuple[str, int], TaskID] = {}
 
     def tell(work: str, done: int, images: int) -> None:
         nonlocal said
@@ -69,10 +70,10 @@ def reading(mode: str) -> Iterator[Callable[[str, int, int], None]]:
         if mode == "none" or ranks.rank() > 0 or now - began < PATIENCE:
             return
         if live:
-            if (work, images) not in tasks:
+            if (work, images) not in bars:
                 bar.start()
-                tasks[work, images] = bar.add_task(work, total=images)
-            bar.update(tasks[work, images], completed=done)
+                bars[work, images] = bar.add_task(work, total=images)
+            bar.update(bars[work, images], completed=done)
         elif now - said > EVERY:
             said = now
             print(f"{work} {count(done)} of {count(images)} images", file=sys.stderr, flush=True)
@@ -80,7 +81,7 @@ def reading(mode: str) -> Iterator[Callable[[str, int, int], None]]:
     try:
         yield tell
     finally:
-        if tasks:  # where there is no terminal, rich ends even what never began with an empty line
+        if bars:  # where there is no terminal, rich ends even what never began with an empty line
             bar.stop()
 
 
@@ -204,7 +205,7 @@ def record_of(trainer: pl.Trainer) -> EpochRecord:
 
 def judged(record: Mapping[str, float]) -> str:
     """The name of the figure by which the epochs of a record are judged."""
-    return next(name for name in JUDGED if f"val/{name}" in record)
+    return next(name for name in tasks.FIGURES.values() if f"val/{name}" in record)
 
 
 def epoch_line(record: Mapping[str, float], plan: Plan, best: float) -> str:

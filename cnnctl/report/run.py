@@ -7,16 +7,16 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from cnnctl.report.format import count, duration, megabytes, number, percent, shape
+from cnnctl.report.format import count, decibels, duration, megabytes, number, percent, shape
 from cnnctl.report.table import columns, pairs
 
-FIGURES = {"miou": "mean IoU", "dice": "Dice", "pixel_accuracy": "pixel accuracy"}
+FIGURES = {"miou": "mean IoU", "dice": "Dice", "pixel_accuracy": "pixel accuracy", "psnr": "PSNR"}
+UNITS = {"psnr": decibels, "mse": number}  # all others are shares
 
 
 def plan(console: Console, data: dict[str, Any]) -> None:
     """What is about to be done."""
     net = f"{count(data['params'])} parameters · {count(data['macs'])} multiply-adds an image"
-    sizes = " · ".join(f"{split} {count(size)}" for split, size in data["sizes"].items())
     plural = "s" if data["epochs"] > 1 else ""
     epochs = f"{data['epochs']} epoch{plural} of {count(data['steps_per_epoch'])}"
     scaled = f" ({data['scaling']})" if data["scaling"] else ""
@@ -28,10 +28,7 @@ def plan(console: Console, data: dict[str, Any]) -> None:
         ("net", f"{data['model']} · {net}"),
         *([("pretrained", _start(data["pretrained"]))] if data["pretrained"] else []),
         *([("transfer", _regime(data["transfer"], data["params"]))] if data["transfer"] else []),
-        (
-            "data",
-            f"{data['data']} · {shape(data['shape'])} · {len(data['classes'])} classes · {sizes}",
-        ),
+        ("data", _images(data)),
         ("loading", _loading(data["feeds"])),
         ("steps", f"{count(data['steps'])}: {epochs} · global batch {data['global_batch']}"),
         ("augment", data["augment"]),
@@ -69,8 +66,9 @@ def trained(console: Console, data: dict[str, Any]) -> None:
         ("weights", f"sha256 {data['weights_sha256'][:16]}…"),
         *([("wandb", _wandb(data["wandb"]))] if "wandb" in data else []),
         ("run", data["run"]),
+        *([("masks", f"{data['run']}/{data['masks']}")] if "masks" in data else []),
     ]
-    pairs(console, rows, ("wandb", "run"))
+    pairs(console, rows, ("wandb", "run", "masks"))
     console.print()
     console.print("next")
     config = f"{data['run']}/config.yaml"
@@ -84,9 +82,12 @@ def _figures(console: Console, corner: str, rows: list[tuple[str, dict[str, Any]
         names = [name for name in rows[0][1] if name != "loss"]
         head = (corner, *(FIGURES.get(name, name) for name in names), "loss")
         cells = [
-            [split, *(percent(figures[name]) for name in names), number(figures["loss"])]
+            [
+                split, *(UNITS.get(name, percent)(figures[name]) for name in names),
+                number(figures["loss"]),
+            ]
             for split, figures in rows
-        ]
+        ]  # fmt: skip
         columns(console, head, cells, text=(corner,))
         return
     many = all(figures["top5"] is not None for _, figures in rows)
@@ -103,6 +104,16 @@ def _figures(console: Console, corner: str, rows: list[tuple[str, dict[str, Any]
         for split, figures in rows
     ]  # fmt: skip
     columns(console, head, cells, text=(corner,))
+
+
+def _images(data: dict[str, Any]) -> str:
+    """`digits · 1×32×32 · 10 classes · train 24 × 16 windows · val 3`."""
+    windows = {"train": f" × {data['windows']} windows"} if data["windows"] > 1 else {}
+    sizes = [
+        f"{split} {count(size)}{windows.get(split, '')}" for split, size in data["sizes"].items()
+    ]
+    told = [data["data"], shape(data["shape"]), f"{len(data['classes'])} classes", *sizes]
+    return " · ".join(told)
 
 
 def _loading(feeds: dict[str, Any]) -> str:

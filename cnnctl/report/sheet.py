@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,19 +26,38 @@ class Row(NamedTuple):
     pictures: Sequence[np.ndarray]
 
 
-def png(heads: Sequence[str], rows: Sequence[Row], title: str) -> bytes:
-    """A file with one row of pictures for each row, under the words of `heads`."""
-    font = _font()
+class Mark(NamedTuple):
+    """A name, and the colour that stands for it, or none."""
+
+    name: str
+    colour: tuple[int, ...] | None
+
+
+def png(
+    heads: Sequence[str], rows: Sequence[Row], title: str, legend: Sequence[Mark] = (),
+    most: int = TILE,
+) -> bytes:  # fmt: skip
+    """A file with one row of pictures for each row, under the words of `heads`.
+
+    Each is at most `most` x `most` pixels large.
+    """
+    font = letters()
     labels = [_short(row.label, font) for row in rows]
-    pictures = [[fitted(pixels, TILE) for pixels in row.pictures] for row in rows]
+    pictures = [[fitted(pixels, most) for pixels in row.pictures] for row in rows]
     tile = max(max(picture.size) for row in pictures for picture in row)
     left = MARGIN + GAP + max(round(font.getlength(label)) for label in labels)
     top = MARGIN + 3 * TEXT + GAP
     step = tile + GAP
     width = max(left + len(heads) * step, MARGIN + round(font.getlength(title))) - GAP + MARGIN
-    sheet = Image.new("RGB", (width, top + len(rows) * step - GAP + MARGIN), PAPER)
+    below = top + len(rows) * step - GAP + MARGIN
+    places = list(_places(legend, width, below, font))
+    bottom = places[-1][1] + TEXT + MARGIN if places else below
+    sheet = Image.new("RGB", (width, bottom), PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((MARGIN, MARGIN), title, INK, font)
+    for (x, y), mark in zip(places, legend, strict=True):
+        draw.rectangle((x, y, x + TEXT, y + TEXT), mark.colour or PAPER, SOFT)
+        draw.text((x + TEXT + GAP, y + TEXT // 2 + 1), mark.name, INK, font, anchor="lm")
     for column, head in enumerate(heads):
         place = (left + column * step + tile // 2, top - GAP)
         draw.text(place, head, SOFT, font, anchor="ms")
@@ -60,7 +79,7 @@ class Tile(NamedTuple):
 
 def grid(tiles: Sequence[Tile], title: str, columns: int = 8) -> bytes:
     """A file with the pictures row by row, each with its words."""
-    font = _font()
+    font = letters()
     lines = max(len(tile.words) for tile in tiles)
     columns = min(columns, len(tiles))
     rows = -(-len(tiles) // columns)
@@ -102,11 +121,24 @@ def uri(pixels: np.ndarray, tile: int) -> str:
     return f"data:image/png;base64,{base64.b64encode(_encoded(fitted(pixels, tile))).decode()}"
 
 
-def _font() -> ImageFont.FreeTypeFont:
+def _places(
+    legend: Sequence[Mark], width: int, top: int, font: ImageFont.FreeTypeFont
+) -> Iterator[tuple[int, int]]:
+    """Left and upper edge of each mark, in as many lines as they need."""
+    left = MARGIN
+    for mark in legend:
+        wide = TEXT + GAP + round(font.getlength(mark.name)) + MARGIN
+        if left > MARGIN and left + wide > width:
+            left, top = MARGIN, top + TEXT + GAP
+        yield left, top
+        left += wide
+
+
+def letters(size: int = TEXT) -> ImageFont.FreeTypeFont:
     """DejaVu, which matplotlib brings along; Pillow's own font has hardly more than ASCII."""
     import matplotlib as mpl
 
-    return ImageFont.truetype(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", TEXT)
+    return ImageFont.truetype(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
 
 
 def _short(label: str, font: ImageFont.FreeTypeFont, most: int = LABEL) -> str:

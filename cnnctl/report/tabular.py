@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from cnnctl.report import figures
+from cnnctl.report import figures, sizes
 from cnnctl.report.format import count, shape
 
 COLUMNS = {  # of a row of CSV: its name, and the key of the layer
@@ -69,13 +69,21 @@ def _section(net: dict[str, Any]) -> str:
         _table(head, layers, text),
         _table(("total", "figure", "of"), facts, {"total", "of"}),
         *(
-            _table(*made, {"memory", "counts", "budget", "precision", "optimizer"})
-            for made in (figures.conventions(net), figures.budget(net), figures.what_if(net))
+            _table(
+                *made, {"memory", "counts", "budget", "precision", "optimizer", "size", "output"}
+            )
+            for made in (
+                figures.conventions(net),
+                figures.budget(net),
+                figures.what_if(net),
+                sizes.table(net),
+            )
             if made[1]
         ),
     ]
     parts = [f"## {_safe(net['name'])}", f"{_safe(about)}image {shape(net['input'])}", *tables]
-    return "\n\n".join([*parts, "\n".join(f"- {note}" for note in figures.notes(net))]) + "\n"
+    notes = [*figures.notes(net), *map(_safe, sizes.refusals(net))]
+    return "\n\n".join([*parts, "\n".join(f"- {note}" for note in notes)]) + "\n"
 
 
 def _comparison(nets: Iterable[dict[str, Any]]) -> str:

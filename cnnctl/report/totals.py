@@ -76,7 +76,14 @@ def _step(console: Console, net: dict[str, Any]) -> None:
         ("reached in", f"{where['phase']}{layer}, {where['op']}"),
         *((name.replace("_", " "), _both(size, of)) for name, size in made["at_peak"].items()),
         ("kept", f"{_both(kept, of)}  for the backward pass"),
+        *_skips(made["skips"], kept, of),
     ], whole=("reached in",))  # fmt: skip
+
+
+def _skips(size: int, kept: int, of: str) -> list[tuple[str, str]]:
+    """What of it only joins need, where there are any."""
+    told = f"{100 * size / kept:.1f} % of these: copies of earlier maps in concatenations"
+    return [("skips", f"{_both(size, of)}  {told}")] if size else []
 
 
 def steps(console: Console, nets: Sequence[dict[str, Any]]) -> None:

@@ -16,11 +16,13 @@ from torch.export.passes import move_to_device_pass
 from torch.nn.functional import cross_entropy
 
 from cnnctl import weights
+from cnnctl.config.masks import IGNORE
 from cnnctl.config.schema import Train
 from cnnctl.data.prepare import Prepare
 from cnnctl.devices import Device
 from cnnctl.errors import CheckpointError, UsageError
 from cnnctl.manifest import PREPROCESS, SOFTMAX, Manifest
+from cnnctl.mirror import mirrored
 from cnnctl.scoring import vetted
 from cnnctl.scoring.scorer import TINY
 
@@ -42,10 +44,14 @@ class Exported:
 
     def __call__(self, images: Tensor, /) -> Tensor:
         """As `Scorer` says."""
-        given = images if PREPROCESS in self.manifest.include else self.prepare.plain(images)
+        given = images if PREPROCESS in self.manifest.include else self._given(images)
         parts = [given] if self.manifest.dynamic_batch else list(given.split(1))
         found = torch.cat([self.run(part).float().cpu() for part in parts])
-        if found.shape[1:] != (len(self.classes),):
+        wanted = (len(self.classes),)
+        if self.manifest.margin is not None:
+            height, width = images.shape[-2:]
+            found, wanted = found[..., :height, :width], (*wanted, height, width)
+        if found.shape[1:] != wanted:
             text = f"the file gives {weights.size(found[0])} numbers for an image, its manifest"
             raise CheckpointError(f"{text} names {len(self.classes)} classes", "export it anew")
         return found.clamp(min=TINY).log() if SOFTMAX in self.manifest.include else found
@@ -55,10 +61,23 @@ class Exported:
 
         None, too, where a probability was too small for its number: its loss has no bound.
         """
-        lost = SOFTMAX in self.manifest.include and bool(
-            (logits.gather(1, labels[:, None]) <= math.log(TINY)).any()
-        )
-        return None if self.manifest.own_loss or lost else cross_entropy(logits, labels)
+        counts = torch.ones_like(labels, dtype=torch.bool)
+        if self.manifest.margin is not None:  # masks: their first plane are the classes
+            labels = labels[:, 0].long()
+            counts = labels != IGNORE
+        chosen = logits.gather(1, labels.where(counts, 0)[:, None])[:, 0]
+        lost = bool(((chosen <= math.log(TINY)) & counts).any())
+        if self.manifest.own_loss or (lost and SOFTMAX in self.manifest.include):
+            return None
+        loss = cross_entropy(logits, labels, ignore_index=IGNORE if counts.dim() > 1 else -1)
+        return loss if counts.any() else torch.zeros(())
+
+    def _given(self, images: Tensor) -> Tensor:
+        """As the net alone takes it: of masks, with mirrored borders."""
+        about, plain = self.manifest, self.prepare.plain(images)
+        if about.margin is None:
+            return plain
+        return mirrored(plain, about.margin, *(about.side(one) for one in images.shape[-2:]))
 
 
 def load(file: Path, manifest: Manifest, train: Train, device: Device) -> Exported:

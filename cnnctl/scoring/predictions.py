@@ -92,13 +92,13 @@ def rows(found: Predictions) -> Iterator[tuple[str, str, str, float, float]]:
 def check(kind: str) -> None:
     """Raise UsageError if files of this kind cannot be written here."""
     if kind == "parquet":
-        _parquet()
+        pyarrow()
 
 
 def write(found: Predictions, file: Path) -> None:
     """Keep them as .csv or .parquet, one row per image."""
     if file.suffix == ".parquet":
-        pa, parquet = _parquet()
+        pa, parquet = pyarrow()
         columns = zip(*([_text(one) for one in row] for row in rows(found)), strict=True)
         types = [pa.string()] * 3 + [pa.float32()] * 2
         arrays = [pa.array(one, kind) for one, kind in zip(columns, types, strict=True)]
@@ -126,7 +126,8 @@ def _losses(scores: Scores) -> Tensor | None:
     return losses
 
 
-def _parquet() -> tuple[Any, Any]:
+def pyarrow() -> tuple[Any, Any]:
+    """Its own module and that of Parquet. Raises UsageError without them."""
     try:
         import pyarrow as pa
         from pyarrow import parquet

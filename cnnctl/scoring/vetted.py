@@ -39,6 +39,8 @@ SIZES = frozenset(
         "Symbol", "Integer", "Rational", "Mul", "Add", "Max", "Min", "Pow", "Mod", "FloorDiv",
         "PythonMod", "CleanDiv", "CeilDiv", "Eq", "Ne", "Ge", "Gt", "Le", "Lt", "And", "Or", "Not",
         "true", "false", "True", "False", "positive", "nonnegative", "integer",
+        "Float", "precision", "ToFloat", "TruncToInt", "Floor", "Equality", "Unequality",
+        "GreaterThan", "LessThan", "StrictGreaterThan", "StrictLessThan",
     }
 )  # fmt: skip
 SYMBOL = re.compile(r"[su]\d+")
@@ -219,7 +221,7 @@ def _wrong(key: str, value: Any) -> str | None:
 def _is_size(text: str) -> bool:
     """Whether a size is made of numbers and symbols alone."""
     words = re.findall(r"[A-Za-z_]\w*", text)
-    rest = re.sub(r"[A-Za-z_]\w*", "", text)
+    rest = re.sub(r"(?<=\d)\.(?=\d)|[A-Za-z_]\w*", "", text)  # a point within a number alone
     known = all(word in SIZES or SYMBOL.fullmatch(word) for word in words)
     return known and set(rest) <= MARKS
 

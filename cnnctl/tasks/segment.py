@@ -41,7 +41,7 @@ class Segment(Task):
 
     def means(self, sums: Tensor) -> dict[str, float]:
         """The figures of an epoch."""
-        *counts, loss, _ = sums.double().cpu().split([self.classes**2, 1, 1])
+        *counts, loss, _ = sums.cpu().double().split([self.classes**2, 1, 1])
         confusion = counts[0].view(self.classes, self.classes)
         return {"loss": float(loss / confusion.sum().clamp(min=1)), **overlaps(confusion)}
 
@@ -76,7 +76,7 @@ class Overlap:
         loss, logits, labels = measured
         found = confusion(logits.argmax(1), labels[:, 0], self.classes)
         self.sums[:-2] += found.flatten()
-        self.sums[-2] += loss * found.sum()
+        self.sums[-2] += loss.to(self.sums.dtype) * found.sum()
         self.sums[-1] += len(labels)
 
 
@@ -85,9 +85,9 @@ def confusion(predicted: Tensor, wanted: Tensor, classes: int) -> Tensor:
 
     Both are (…) of any equal shape; pixels that `wanted` ignores are left out.
     """
-    counts = wanted != IGNORE
-    pairs = wanted[counts].long() * classes + predicted[counts].long()
-    return torch.bincount(pairs, minlength=classes**2).view(classes, classes)
+    pairs = torch.where(wanted == IGNORE, classes**2, wanted.long() * classes + predicted)
+    counts = torch.bincount(pairs.flatten(), minlength=classes**2 + 1)
+    return counts[:-1].view(classes, classes)
 
 
 def overlaps(counts: Tensor) -> dict[str, float]:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from cnnctl.data.prepare import Batch
+from cnnctl.nets.net import Net
 from cnnctl.tasks.gradient import Measured
 from cnnctl.tasks.steps import Steps
 
-JUDGED = ("top1", "miou", "explained")  # by which an epoch is judged, one for each task
 COUNTED = "counted"  # the entry of a checkpoint with the sums of the epoch that it is in
 
 
@@ -50,6 +50,10 @@ class Task(Steps):
         self.images: dict[str, int] = {}
         self.tallies: dict[str, Counts] = {}
         self.earlier: list[float] = []
+
+    def again(self, net: Net) -> Task:
+        """The same task with another net, to measure it."""
+        return type(self)(net, self.classes, mirror=self.mirror)
 
     def tally(self) -> Counts:
         """Nothing counted yet."""

@@ -22,7 +22,6 @@ from cnnctl.data.pairs import Pairs, pixels
 from cnnctl.data.prepare import Prepare
 from cnnctl.data.reading import Reader, Whole
 from cnnctl.data.source import Source
-from cnnctl.errors import ConfigError, Problem
 from cnnctl.nets import meta
 from cnnctl.nets.net import Net
 from cnnctl.nets.segmenter import Segmenter
@@ -31,12 +30,15 @@ from cnnctl.plan import Plan
 from cnnctl.pretrained import Start
 from cnnctl.tasks import gradient, losses
 from cnnctl.tasks.classify import Classify
+from cnnctl.tasks.reconstruct import Reconstruct
 from cnnctl.tasks.segment import Segment
 from cnnctl.tasks.steps import Configure
 from cnnctl.tasks.task import Task
 from cnnctl.training import groups, optimizers, schedules, trouble
 
-TASKS: dict[str, type[Classify | Segment]] = {"classify": Classify, "segment": Segment}
+TASKS: dict[str, type[Task]] = {
+    "classify": Classify, "segment": Segment, "reconstruct": Reconstruct,
+}  # fmt: skip
 
 
 class Job(NamedTuple):
@@ -79,13 +81,9 @@ def net(job: Job, *, new: bool) -> Net:
 
 
 def _class_weights(job: Job) -> Tensor | None:
-    """What an image, or a pixel, of each class counts. Raises ConfigError for too few of them."""
+    """What an image, or a pixel, of each class counts."""
     loss, data, classes = job.train.loss, job.train.data, len(job.plan.classes)
     if isinstance(loss, OfPixels) and loss.weights is not None:
-        if len(loss.weights) != classes:
-            text = f"loss.weights must have one number for each of {classes} classes, "
-            text += f"got {len(loss.weights)}"
-            raise ConfigError([Problem(text, ", ".join(job.plan.classes), "loss.weights")])
         return torch.tensor(loss.weights)
     if data.balance != "loss":
         return None
@@ -118,10 +116,11 @@ def task(
     """What trains the net, told what to do when something goes wrong."""
     train, classes = job.train, len(job.plan.classes)
     start = net(job, new=new)
+    own = {"deviation": train.data.std} if start.TASK == "reconstruct" else {}
     made = TASKS[start.TASK](
         start, classes, configure(job), mirror=train.trainer.test_flip,
         clip=train.trainer.clip, rollback=train.on_nan == "rollback", split=train.on_oom == "split",
-        steps=job.plan.steps, sharded=job.plan.device.strategy == "fsdp",
+        steps=job.plan.steps, sharded=job.plan.device.strategy == "fsdp", **own,
     )  # fmt: skip
     made.notice = made.gradient.notice = notice
     made.gradient.again = module.again

@@ -96,7 +96,7 @@ def _best(job: Job, task: Task, best: weights.Checkpoint) -> Task:
     """What measures the best epoch: the same task, unless its weights are shared out."""
     if job.plan.device.strategy == "fsdp":
         net = nets.build(job.spec, num_classes=task.classes, shape=job.plan.shape)
-        task = type(task)(net, task.classes, mirror=task.mirror)  # pyright: ignore[reportArgumentType] - as every task has it
+        task = task.again(net)
     weights.load(task.net, best)
     return task
 

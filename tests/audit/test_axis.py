@@ -52,7 +52,7 @@ def layers(draw) -> Layer:
             },
         ),
         "nearest": Layer(
-            lambda axis: resize(axis, size, new, smooth=False), lambda i: {i * size // new}
+            lambda axis: resize(axis, size, new, near=1), lambda i: {i * size // new}
         ),
         "shift": Layer(
             lambda axis: shift(axis, start, stride), lambda i: {start + i * stride}
@@ -146,9 +146,9 @@ def test_a_transposed_convolution_divides_the_jump_unless_it_leaves_gaps(
         (lambda axis: spread(axis, 2, 2, 0), [(0, 1), (0, 1), (2, 3), (2, 3)], 1),
         (lambda axis: spread(axis, 3, 2, 1), [(0, 1), (0, 3), (2, 3), (2, 5)], 1),
         (lambda axis: spread(axis, 4, 2, 1), [(-2, 1), (0, 3), (0, 3), (2, 5)], 1),
-        (lambda axis: resize(axis, 5, 10, smooth=False), [(0, 1), (0, 1), (2, 3), (2, 3)], 1),
-        (lambda axis: resize(axis, 5, 10, smooth=True), [(-2, 1), (0, 3), (0, 3), (2, 5)], 1),
-        (lambda axis: resize(axis, 6, 4, smooth=True), [(0, 3), (2, 5), (6, 9), (8, 11)], 3),
+        (lambda axis: resize(axis, 5, 10, near=1), [(0, 1), (0, 1), (2, 3), (2, 3)], 1),
+        (lambda axis: resize(axis, 5, 10, near=2), [(-2, 1), (0, 3), (0, 3), (2, 5)], 1),
+        (lambda axis: resize(axis, 6, 4, near=2), [(0, 3), (2, 5), (6, 9), (8, 11)], 3),
         (lambda axis: share(axis, 7, 2), [(0, 7), (6, 13), (14, 21), (20, 27)], 7),
         (lambda axis: shift(axis, -1), [(-2, -1), (0, 1), (2, 3), (4, 5)], 2),
         (lambda axis: shift(axis, 3, 2), [(6, 7), (10, 11), (14, 15), (18, 19)], 4),
@@ -162,7 +162,7 @@ def test_what_the_first_four_indices_see_behind_a_pool_of_two(pool_then, sizes, 
 
 def test_smooth_resizing_reads_the_two_neighbours_of_the_centre() -> None:
     for size, new in [(4, 8), (5, 15), (8, 4), (6, 4), (7, 3)]:
-        axis = resize(Axis(), size, new, smooth=True)
+        axis = resize(Axis(), size, new, near=2)
         for i in range(-5, 12):
             centre = (i + 0.5) * size / new - 0.5
             first, last = axis.at(i)
@@ -173,7 +173,7 @@ def test_smooth_resizing_reads_the_two_neighbours_of_the_centre() -> None:
 
 def test_branches_of_another_period_are_joined_at_every_position() -> None:
     pooled = slide(Axis(), 2, 2, 0)
-    nearest, plain = resize(pooled, 5, 10, smooth=False), Axis()
+    nearest, plain = resize(pooled, 5, 10, near=1), Axis()
     assert (len(nearest.seen), len(plain.seen)) == (2, 1)
     for both in (plain.joined(nearest), nearest.joined(plain)):
         assert both == Axis(((0, 1), (0, 1)), 2)

@@ -92,6 +92,7 @@ def test_a_rounding_is_half_a_unit_of_the_last_digit_printed() -> None:
     [
         ([], 306, None), (["vgg16"], 89, {"vgg16", "vgg-D"}), (["vgg_d"], 89, {"vgg16", "vgg-D"}),
         (["vgg-D"], 2, {"vgg-D"}), (["unet"], 7, {"unet"}), (["lenet5_1998"], 3, {"lenet5"}),
+        (["fcn8s"], 4, {"fcn"}),
         (["googlenet"], 12, {"googlenet", "inception"}),
         (["vgg16", "unet"], 96, {"vgg16", "vgg-D", "unet"}),
     ],

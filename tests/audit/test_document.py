@@ -35,7 +35,8 @@ def test_the_document_has_the_keys_of_the_contract_and_is_json() -> None:
     net = known("lenet5")
     assert json.loads(json.dumps(net)) == net
     assert list(net) == [
-        "name", "about", "input", "convention", "layers", "training_layers", "totals", "memory",
+        "name", "about", "input", "output", "convention", "layers", "training_layers", "totals",
+        "memory",
     ]  # fmt: skip
     assert [net[key] for key in ("name", "input", "convention")] == ["lenet5", [1, 32, 32], "rows"]
     assert list(net["totals"]) == [
@@ -44,7 +45,7 @@ def test_the_document_has_the_keys_of_the_contract_and_is_json() -> None:
     ]  # fmt: skip
     assert list(net["memory"]) == [
         "batch_size", "precision", "optimizer", "accelerator", "channels_last", "accumulate",
-        "weights", "gradients", "optimizer_state", "batch", "activations", "peak",
+        "weights", "gradients", "optimizer_state", "batch", "activations", "skips", "peak",
         "at_peak", "where", "reason",
     ]  # fmt: skip
 

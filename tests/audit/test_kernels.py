@@ -180,3 +180,22 @@ def test_16_bit_numbers_are_in_rows_where_they_are_multiplied_in_tiles(monkeypat
     for tiles in (True, False):
         monkeypatch.setattr(kernels, "tiles", lambda tiles=tiles: tiles)
         assert made.rows(apart=False) == made.rows(apart=True) == tiles
+
+
+@x86
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(("channels", "side"), [(4, 60), (21, 40)])
+def test_channels_spread_by_themselves_without_bias_are_copied_once(channels, side, last) -> None:
+    args = convolution(
+        2, (channels, channels), side, 4, 2, groups=channels, transposed=True, last=last
+    )
+    bare = (*args[:2], None, *args[3:])
+    near(FORWARD, bare, 0.01)
+    near(BACKWARD, gradient(args, IMAGE), 0.01)
+
+
+@x86
+@pytest.mark.parametrize("channels", [(16, 16), (64, 32)])
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (4, 2)])
+def test_in_channels_last_an_image_for_each_thread_is_spread(channels, kernel, stride) -> None:
+    near(FORWARD, convolution(4, channels, 48, kernel, stride, transposed=True, last=True), 0.02)

@@ -128,7 +128,7 @@ def test_kernels_and_groups() -> None:
 
 
 def test_the_u_net_of_figure_1() -> None:
-    net = lectures.unet()
+    net = lectures.net("unet")
     sides = {row.name: row.output[1] for row in net.rows}
     down = [(f"down{level}_2", f"pool{level}") for level in (1, 2, 3, 4)]
     assert [(sides[a], sides[b]) for a, b in down] == [(568, 284), (280, 140), (136, 68), (64, 32)]
@@ -140,7 +140,7 @@ def test_the_u_net_of_figure_1() -> None:
 
 
 def test_maps_of_the_way_down_join_those_that_come_up() -> None:
-    net = lectures.unet()
+    net = lectures.net("unet")
     widths = [lectures.channels_in(net, f"up{level}_1") for level in (4, 3, 2, 1)]
     assert widths == [1024, 512, 256, 128]
     assert [lectures.channels_in(net, f"up{level}") for level in (4, 1)] == [1024, 128]
@@ -149,7 +149,17 @@ def test_maps_of_the_way_down_join_those_that_come_up() -> None:
         512,
         64,
     ]
-    assert len(net.rows) == 10 + 4 + 4 * 3 + 1
+    joins, activations = 4, 18
+    assert len(net.rows) == 10 + 4 + 4 * 3 + 1 + joins + activations + 1  # and dropout
+
+
+def test_the_stride_is_the_distance_of_neighbours_in_pixels() -> None:
+    net = lectures.net("fcn32s")
+    assert [lectures.stride(net, f"pool{n}") for n in (1, 2, 3, 4, 5)] == [2, 4, 8, 16, 32]
+    assert lectures.stride(net, "score_fr") == 32
+    assert lectures.stride(lectures.net("unet"), "up4") == 8
+    with pytest.raises(LookupError, match="no place in the image for 'fc'"):
+        lectures.stride(lectures.net("resnet18"), "fc")
 
 
 def test_accuracies_are_those_of_torchvisions_first_weights() -> None:

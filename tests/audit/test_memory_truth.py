@@ -173,3 +173,26 @@ def test_the_peak_of_a_u_net_is_foretold_within_a_hundredth(width, side, batch, 
     found = measure(UNet(width), shape, setting)
     assert abs(found.peak / truth - 1) < 0.01
     assert found.phase == "backward" or width == 16
+
+
+STAGES = [["conv3-8", "conv3-8"], ["conv3-16", "conv3-16"], ["conv3-32"]]
+FCN: dict[str, Any] = {"stages": STAGES, "hidden": [64], "field": 5, "padding": 50}
+LEVELS: dict[str, Any] = {"widths": [8, 16, 32]}
+MASKED = [
+    *(("unet", LEVELS, way) for way in ("adam", "channels_last", "bf16-mixed")),
+    *(("unet_same", LEVELS | {"upsample": up}, way)
+      for up in ("nearest", "bilinear", "bicubic", "transposed", "unpool")
+      for way in ("adam", "channels_last")),
+    *(("segnet", {"stages": STAGES, "upsample": up}, way)
+      for up in ("unpool", "transposed") for way in ("adam", "channels_last")),
+    ("fcn8s", FCN, "adam"), ("fcn8s", FCN | {"upsample": "bilinear"}, "adam"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "changes", "way"), MASKED)
+def test_the_peak_of_a_net_for_masks_is_foretold_within_a_hundredth(name, changes, way) -> None:
+    setting, shape = replace(Setting(8, ADAM), **WAYS[way]), (3, 52, 52)
+    labels = torch.zeros(8, 1, 52, 52, dtype=torch.uint8)
+    truth = taken(build(name, shape, 4, **changes), shape, setting, labels)
+    found = measure(on_meta(name, shape, 4, **changes), shape, setting)
+    assert abs(found.peak / truth - 1) < 0.01

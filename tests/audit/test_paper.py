@@ -12,12 +12,14 @@ from audited import subject, told
 from zoo import FILES
 
 from cnnctl.audit import paper
+from cnnctl.nets.segmenter import Segmenter
 
 PUBLISHED: dict[str, list[dict[str, Any]]] = yaml.safe_load(paper.FILE.read_text(encoding="utf-8"))
 COSTS = json.loads((files("cnnctl.nets") / "costs.json").read_text(encoding="utf-8"))
 ENTRIES = [(net, said) for net, rows in PUBLISHED.items() for said in rows]
 TOTALS = [(net, said) for net, said in ENTRIES if "layer" not in said]
-LAYERED = ("lenet5_1998", "alexnet", "googlenet")  # nets of which the papers print layers, too
+# Nets of which the papers print layers, too.
+LAYERED = ("lenet5_1998", "alexnet", "googlenet", "unet", "fcn32s")
 SCALES = {
     "": 1, "K": 10**3, "M": 10**6, "B": 10**9, " million": 10**6, " billion": 10**9,
     "×10^6": 10**6, "×10^9": 10**9,
@@ -28,7 +30,10 @@ SCALES = {
 def rows(name: str) -> list[dict[str, Any]]:
     """The comparison of a net; from the shipped table where the paper prints totals alone."""
     if name in LAYERED:
-        return paper.compare(told(subject(name)))
+        made = subject(name)
+        if isinstance(made.net, Segmenter):
+            made.net.framed = False
+        return paper.compare(told(made))
     return paper.compare({"name": name, "totals": COSTS[name], "layers": []})
 
 
@@ -62,7 +67,9 @@ def test_every_figure_is_written_in_the_same_way() -> None:
     for net, said in ENTRIES:
         assert set(said) - {"layer"} == {"figure", "printed", "value", "source"}, net
         assert said["figure"] in paper.WORDS, net
-        assert re.search(r" (19|20)\d\d, (table \d|section [\dI]|abstract)", said["source"])
+        assert re.search(
+            r" (19|20)\d\d, (table \d|figure \d|section [\dI]|abstract)", said["source"]
+        )
     keys = [(net, said.get("layer"), said["figure"]) for net, said in ENTRIES]
     assert len(set(keys)) == len(keys)
 
@@ -122,6 +129,18 @@ def test_alexnet_has_the_neurons_of_its_paper_in_all_layers_but_the_first() -> N
     assert len(neurons) == 9
 
 
+def test_nets_for_masks_have_the_sides_fields_and_depths_of_their_papers() -> None:
+    assert {one["what"]: (one["computed"], one["deviation"]) for one in rows("unet")} == {
+        "input height": (572, 0), "down5_2 height": (28, 0), "final height": (388, 0),
+        "weight layers": (23, 0),
+    }  # fmt: skip
+    found = {one["what"]: one["computed"] for one in rows("fcn32s")}
+    assert found == {
+        "parameters": 134_346_581, "weight layers": 16, "score_fr receptive field": 404,
+        "score_fr stride": 32,
+    }  # fmt: skip
+
+
 def test_xception_is_exact() -> None:
     assert row("xception", "parameters")["computed"] == 22_855_952
     assert row("xception", "parameters")["deviation"] == 0
@@ -175,12 +194,16 @@ def test_a_layer_that_the_net_does_not_have_is_null() -> None:
 
 def test_a_block_is_the_sum_of_its_layers_and_not_of_those_that_begin_alike() -> None:
     def one(name: str, number: int) -> dict[str, Any]:
-        return {"name": name, "params": number, "macs": 10 * number, "values": 100 * number}
+        return {
+            "name": name, "params": number, "macs": 10 * number, "values": 100 * number,
+            "output": [8, 20 * number, 5], "receptive_field": 30 * number, "jump": 40 * number,
+        }  # fmt: skip
 
     layers = [one("conv1", 1), one("conv10", 2), one("conv2.a", 3), one("conv2.b", 4)]
     net = {"totals": {"params": 7}, "layers": layers}
     found = paper._computed
-    assert [found(net, "conv1", figure) for figure in paper.WORDS] == [1, 10, 100]
-    assert [found(net, "conv2", figure) for figure in paper.WORDS] == [7, 70, 400]
+    figures = ("params", "macs", "values", "side", "receptive_field", "jump")
+    assert [found(net, "conv1", figure) for figure in figures] == [1, 10, 100, 20, 30, 40]
+    assert [found(net, "conv2", figure) for figure in figures] == [7, 70, 400, 80, 120, 160]
     assert found(net, "conv3", "params") is None
     assert found(net, None, "params") == 7

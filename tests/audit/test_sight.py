@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cnnctl.audit.axis import Axis, slide
 from cnnctl.audit.places import WHOLE, Field
+from cnnctl.mirror import mirrored
 from cnnctl.nets.blocks import Gate, Lrn
 
 PIXEL = Axis()
@@ -22,6 +23,12 @@ def conv(value: Tensor, high: int = 3, wide: int = 5, c_out: int = 6, **window) 
     """A convolution that keeps the size: the fields of its axes are 3 and 5 pixels."""
     weight = torch.empty(c_out, value.shape[1], high, wide, device="meta")
     return F.conv2d(value, weight, padding=(high // 2, wide // 2), **window)
+
+
+def unpooled(value: Tensor, side: int | tuple[int, int], **rounding: bool) -> Tensor:
+    """Values of a max pool back in their places."""
+    found, places = F.max_pool2d(value, side, return_indices=True, **rounding)
+    return torch.ops.aten.max_unpool2d.default(found, places, value.shape[2:])
 
 
 HIGH, WIDE = slide(PIXEL, 3, 1, 1), slide(PIXEL, 5, 1, 2)
@@ -108,6 +115,10 @@ def test_a_convolution_of_permuted_images_uses_the_side_that_lies_there(order, k
         (lambda x: F.interpolate(x, scale_factor=2), (1, 1), (0.5, 0.5)),
         (lambda x: F.interpolate(x, scale_factor=(2, 3), mode="bilinear"), (2, 2), (1 / 2, 1 / 3)),
         (lambda x: F.interpolate(x, size=(6, 20), mode="bilinear"), (2, 2), (2, 0.5)),
+        (lambda x: F.interpolate(x, size=(24, 10), mode="bicubic"), (4, 1), (0.5, 1)),
+        (lambda x: unpooled(x, 2), (2, 2), (1, 1)),
+        (lambda x: unpooled(x, (3, 5)), (3, 5), (1, 1)),
+        (lambda x: unpooled(x[:, :, 1:, :9], 2, ceil_mode=True), (2, 2), (1, 1)),
         (lambda x: F.interpolate(x, size=(8, 15)), (1, 1), (1.5, 2 / 3)),
         (lambda x: x[:, :, ::3, 1:-1], (1, 1), (3, 1)),
         (lambda x: F.avg_pool3d(x.unsqueeze(1), (5, 2, 1), 1).squeeze(1), (2, 1), (1, 1)),
@@ -131,6 +142,10 @@ def test_windows_widen_the_field_along_their_axes(call, sizes, jumps) -> None:
         (lambda x: F.pad(x, (-1, 0, -2, 5)), (2, 1)),
         (lambda x: F.pad(x, (3, 3, 2, 2), mode="reflect"), (-2, -3)),
         (lambda x: F.pad(x, (3, 3, 2, 2), mode="replicate"), (-2, -3)),
+        (lambda x: mirrored(x, 3, 20, 17), (-3, -3)),  # more after than before
+        (lambda x: mirrored(x, 30, 12 + 60, 10 + 60), (-30, -30)),  # more than there is
+        (lambda x: mirrored(x, 0, 12, 40), (0, -18)),  # as from -18 on: there the edges are even
+        (lambda x: x.index_select(2, torch.arange(12)[1:]), (1, 0)),
         (lambda x: F.conv2d(x, torch.empty(1, 6, 1, 1), padding=(4, 5)), (-4, -5)),
     ],
 )
@@ -202,9 +217,12 @@ def test_after_maps_of_one_pixel_every_value_sees_the_same(last) -> None:
         lambda x: x.flip(2), lambda x: x.roll(1, 2), lambda x: x.cumsum(3), torch.fft.fft2,
         lambda x: x.sort(2).values, lambda x: x + x.sort(1).values, lambda x: F.unfold(x, 3),
         lambda x: x.softmax(2), lambda x: x.flatten(2).softmax(2), lambda x: x.mean(2),
-        lambda x: x.select(2, 0), lambda x: x.split(6, 2)[1], nn.LayerNorm(10), nn.PixelShuffle(1),
+        lambda x: x.select(2, 0), lambda x: x.index_select(2, torch.tensor([0, 1, 3, 4])),
+        lambda x: x.index_select(3, 9 - torch.arange(10)), lambda x: x.split(6, 2)[1],
+        nn.LayerNorm(10), nn.PixelShuffle(1), lambda x: x.index_select(2, torch.empty(4).long()),
         lambda x: F.grid_sample(x, torch.empty(2, 5, 5, 2), align_corners=False),
-        lambda x: F.interpolate(x, scale_factor=2, mode="bicubic"),
+        lambda x: F.interpolate(x, scale_factor=2, mode="bicubic", align_corners=True),
+        lambda x: F.interpolate(x, scale_factor=1.26, mode="bicubic"),
         lambda x: F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True),
         lambda x: F.interpolate(x, scale_factor=1.26),
         lambda x: F.conv_transpose2d(x, torch.empty(6, 4, 1, 1), stride=2),

@@ -212,3 +212,23 @@ def test_frozen_layers_have_neither_gradients_nor_state() -> None:
     assert frozen.weights == whole.weights == 4 * (65 + 18)
     assert frozen.gradients == frozen.optimizer_state == 4 * 18
     assert frozen.walk.macs["backward"] == 2 * 15
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_logits_of_pixels_wait_no_longer_than_their_step(parts) -> None:
+    shape, waiting = (1, 32, 32), {"figures": True, "accumulate": parts, **GPU}
+    masks = on_meta("unet_same", shape, 3, widths=[2, 4])
+    found = measure(masks, shape, Setting(4, SGD, **waiting)).parts["figures"]
+    logits = 4 * 3 * 32 * 32 * 4
+    assert found == logits * (parts - 1) + 512 * parts
+    labels = measure(on_meta("lenet5"), shape, Setting(256, SGD, **waiting)).parts["figures"]
+    assert labels == 256 * 10 * 4 * (2 * parts - 1) + 512 * parts
+
+
+def test_what_the_classes_count_has_no_memory_either_and_is_put_back() -> None:
+    net = on_meta("unet_same", (1, 32, 32), 3, widths=[2, 4])
+    own = net.class_weights = torch.ones(3)
+    for precision in ("32-true", "bf16-mixed"):
+        found = measure(net, (1, 32, 32), Setting(2, SGD, precision))
+        assert net.class_weights is own
+        assert found.peak > 0

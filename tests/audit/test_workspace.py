@@ -117,3 +117,38 @@ def test_of_other_operations_nothing_is_known(func, args) -> None:
 def test_of_other_devices_nothing_is_known() -> None:
     args = convolution(2, (8, 6), 12, 3)
     assert none(aten.convolution.default, args, aten.convolution(*args)) == 0
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize("name", ["_softmax", "_log_softmax"])
+def test_softmax_copies_maps_that_do_not_lie_row_by_row(name, cut, last) -> None:
+    value = (
+        images(2, 5, 40, 40, last=last)[..., 4:36, 4:36] if cut else images(2, 5, 40, 40, last=last)
+    )
+    func = getattr(aten, name).default
+    args = (value, 1, False)
+    assert told(func, *args) == inside(lambda: func(*args)) == (value.nbytes if cut or last else 0)
+
+
+@pytest.mark.parametrize("name", ["upsample_nearest2d", "upsample_bilinear2d"])
+@pytest.mark.parametrize(("side", "last"), [(32, False), (32, True), (80, False), (80, True)])
+def test_small_maps_are_resized_in_channels_last(name, side, last) -> None:
+    func = getattr(aten, name).default
+    args = (
+        images(4, 8, side, side, last=last),
+        [2 * side] * 2,
+        *([False] if "bil" in name else []),
+    )
+    found = inside(lambda: func(*args))
+    assert abs(told(func, *args) - found) <= CHANNELS * 2 * side  # tables of a line and a column
+    assert (found > args[0].nbytes) == (side == 32 and not last)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_the_gradient_of_bicubic_maps_is_copied_if_it_is_in_channels_last(last) -> None:
+    func = aten.upsample_bicubic2d_backward.default
+    gradient = images(2, 5, 40, 40, last=last)
+    args = (gradient, [40, 40], [2, 5, 20, 20], False)
+    assert told(func, *args) == (gradient.nbytes if last else 0)
+    assert abs(inside(lambda: func(*args)) - told(func, *args)) <= CHANNELS * 80

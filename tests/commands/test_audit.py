@@ -10,7 +10,10 @@ import pytest
 from cnnctl.commands import audit
 from cnnctl.config import paths
 
-NET = ["name", "about", "input", "convention", "layers", "training_layers", "totals", "memory"]
+NET = [
+    "name", "about", "input", "output", "convention", "layers", "training_layers", "totals",
+    "memory",
+]  # fmt: skip
 LAYER = {
     "name", "type", "kind", "output", "params", "weights", "activations", "bytes", "macs",
     "receptive_field", "jump", "values", "kept_bytes", "sees_all", "sees_enough", "call",
@@ -18,7 +21,7 @@ LAYER = {
 TOTALS = {"params", "weights", "activations", "bytes", "macs", "flops", "weight_layers"}
 MEMORY = {
     "batch_size", "precision", "optimizer", "weights", "gradients", "optimizer_state",
-    "activations", "peak", "where", "at_peak", "reason",
+    "activations", "skips", "peak", "where", "at_peak", "reason",
 }  # fmt: skip
 
 

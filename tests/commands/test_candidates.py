@@ -14,6 +14,7 @@ from cnnctl.commands import conv
 from cnnctl.commands.completion import candidates
 from cnnctl.config import audit, paths
 from cnnctl.config.images import DATA
+from cnnctl.config.masks import MASKS
 
 DENSE = ["densenet121", "densenet161", "densenet169", "densenet201", "densenet_bc100_12"]
 CONV = [
@@ -34,11 +35,11 @@ CONV = [
         (["audit", "vgg16"], "--a", ["--against", "--all"]),
         (["audit"], "--pl", ["--plot"]),
         (["audit", "vgg16", "--plot"], "", []),
-        (["audit", "--strict"], "d", ["data=", *DENSE, "detail="]),
+        (["audit", "--strict"], "d", ["data=", "deeplabv3_resnet50", *DENSE, "detail="]),
         (["audit"], "mod", ["model="]),
         (["audit"], "sch", []),
         (["audit"], "model=vgg_a", ["model=vgg_a", "model=vgg_a_lrn"]),
-        (["audit", "vgg16"], "data=", [f"data={name}" for name in sorted(DATA)]),
+        (["audit", "vgg16"], "data=", [f"data={name}" for name in sorted({**DATA, **MASKS})]),
         (["audit"], "optimizer=a", ["optimizer=adam", "optimizer=adamw"]),
         (["audit"], "memory=s", ["memory=saved", "memory=slides"]),
         (["audit"], "detail=", ["detail=all", "detail=blocks", "detail=layers"]),
@@ -77,7 +78,7 @@ def test_behind_conv(before: list[str], current: str, found: list[str]) -> None:
 def test_all_that_an_audit_takes_is_offered_at_once() -> None:
     nets, keys = paths.config_files()["model"], audit.choices()
     assert candidates(["audit"], "") == sorted([*nets, "claims", *(f"{key}=" for key in keys)])
-    assert len(nets) == 85
+    assert len(nets) == 95
 
 
 def test_every_key_of_conv_is_offered_with_all_its_words() -> None:

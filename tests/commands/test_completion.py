@@ -102,6 +102,13 @@ def test_a_real_shell_completes_verbs_groups_options_keys_and_files(terminal: Sc
         (["train"], "augment=s", ["augment=shift", "augment=shift_rotate"]),
         (["train", "--json"], "model=lene", ["model=lenet5", "model=lenet5_1998"]),
         (["show"], "+rec", ["+recipe="]),
+        (["train"], "loss=", ["loss=cross_entropy", "loss=dice", "loss=focal", "loss=own"]),
+        (
+            ["train", "loss=focal"],
+            "loss.",
+            ["loss.border=", "loss.gamma=", "loss.name=", "loss.weights="],
+        ),
+        (["list"], "lo", ["loggers", "losses"]),
         (["train"], "data=nothing", []),
         (["train", "--config"], "", []),
         (["train", "-cd"], "m", []),

@@ -7,7 +7,7 @@ import pytest
 from cnnctl.commands import COMMON, VERBS
 from cnnctl.commands import help as pages
 from cnnctl.config import audit, paths, schema
-from cnnctl.config.images import DATA, Data
+from cnnctl.config.images import Data
 
 
 @pytest.mark.parametrize("name", VERBS)
@@ -79,10 +79,10 @@ def test_every_key_is_named_with_type_meaning_and_limits(cnnctl) -> None:
 def test_an_audit_names_the_groups_that_it_composes_and_no_other(cnnctl) -> None:
     lines = cnnctl("audit", "--help").out.splitlines()
     rows = lines[lines.index("groups:") + 1 : lines.index("keys:") - 1]
-    nets = len(paths.config_files()["model"])
+    nets, sets = (len(paths.config_files()[group]) for group in ("model", "data"))
     assert [row.split(maxsplit=1) for row in rows] == [
         ["model", f"{nets} models, see: cnnctl list models"],
-        ["data", f"{len(DATA)} data, see: cnnctl list data"],
+        ["data", f"{sets} data, see: cnnctl list data"],
         ["optimizer", "adam, adamw, rmsprop, sgd"],
     ]
 

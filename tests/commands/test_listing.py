@@ -11,6 +11,7 @@ from cnnctl.commands import listing
 
 CONFIG = "model: {name: lenet5}\ndata: {name: digits}\nseed: 3\n"
 RESULT = {"epochs": 2, "val": {"top1": 0.5}, "test": {"top1": 0.25}}
+SPLITS = ("val", "test")
 MODEL = {
     "name": str, "family": str, "year": int, "paper": str, "params": int, "macs": int,
     "input": list, "classes": int,
@@ -70,14 +71,34 @@ def test_runs_are_listed_oldest_first_finished_or_not(cnnctl) -> None:
     common = {"model": "lenet5", "data": "digits", "seed": 3}
     done = {**common, "state": "finished", "epochs": 2, "val_top1": 0.5}
     unfinished = {"state": "unfinished", "epochs": None, "val_top1": None, "test_top1": None}
+    others = dict.fromkeys(f"{split}_{name}" for name in ("miou", "explained") for split in SPLITS)
     assert cnnctl("list", "runs", "--json").document["result"]["runs"] == [
-        {"run": "2026-01-01_00-00-00_lenet5_digits_ffff", **common, **unfinished},
-        {"run": "2026-01-02_00-00-00_lenet5_digits_0000", **done, "test_top1": 0.25},
-        {"run": "2026-01-03_00-00-00_lenet5_digits_1111", **done, "test_top1": None},
+        {"run": "2026-01-01_00-00-00_lenet5_digits_ffff", **common, **unfinished, **others},
+        {"run": "2026-01-02_00-00-00_lenet5_digits_0000", **done, "test_top1": 0.25, **others},
+        {"run": "2026-01-03_00-00-00_lenet5_digits_1111", **done, "test_top1": None, **others},
     ]
     lines = cnnctl("list", "runs").out.splitlines()
     assert [" ".join(line.split()[4:]) for line in lines[2:]] == [
-        "unfinished – – –", "finished 2 50.00 % 25.00 %", "finished 2 50.00 % –",
+        "unfinished – – – –", "finished 2 top1 50.00 % 25.00 %", "finished 2 top1 50.00 % –",
+    ]  # fmt: skip
+
+
+def test_each_run_has_the_figure_of_its_task(cnnctl) -> None:
+    make_run("2026-01-01_00-00-00_lenet5_digits_ffff", RESULT)
+    masks = {"loss": 1.0, "miou": 0.75, "dice": 0.8, "pixel_accuracy": 0.9}
+    make_run("2026-01-02_00-00-00_unet_shapes_ffff", {"epochs": 9, "val": masks, "test": masks})
+    remade = {"loss": 1.0, "mse": 0.5, "psnr": 3.0, "explained": -0.5}
+    make_run("2026-01-03_00-00-00_ae_digits_ffff", {"epochs": 9, "val": remade, "test": None})
+    keys = [f"{split}_{name}" for name in ("top1", "miou", "explained") for split in SPLITS]
+    found = cnnctl("list", "runs", "--json").document["result"]["runs"]
+    assert [[row[key] for key in keys] for row in found] == [
+        [0.5, 0.25, None, None, None, None], [None, None, 0.75, 0.75, None, None],
+        [None, None, None, None, -0.5, None],
+    ]  # fmt: skip
+    head, _, *lines = cnnctl("list", "runs").out.splitlines()
+    assert head.split()[-3:] == ["figure", "val", "test"]
+    assert [" ".join(line.split()[5:]) for line in lines] == [
+        "2 top1 50.00 % 25.00 %", "9 miou 75.00 % 75.00 %", "9 explained -50.00 % –",
     ]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from targets import short_run
 
-from cnnctl.commands import predict
+from cnnctl.commands import predicted_classes
 from cnnctl.config import compose, verbs
 
 
@@ -65,5 +65,9 @@ def test_the_values_of_the_configuration_are_told_by_the_schema() -> None:
     assert problems == []
     assert set(config) == set(verbs.Predict.__dataclass_fields__)
     assert config["top"] is None
-    assert (predict._top(None, 3), predict._top(None, 1000), predict._top(7, 10)) == (3, 5, 7)
+    assert [predicted_classes._top(*given) for given in ((None, 3), (None, 1000), (7, 10))] == [
+        3,
+        5,
+        7,
+    ]
     assert json.dumps(config)

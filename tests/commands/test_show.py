@@ -65,7 +65,7 @@ def test_sections_are_shown_alone_in_the_order_given(cnnctl) -> None:
 
 SECTIONS = (
     "seed, outputs, progress, on_nan, on_oom, pretrained, pretrained_layers, trainer, checkpoint, "
-    "model, data, augment, optimizer, schedule, hardware, transfer, logger"
+    "model, data, augment, loss, optimizer, schedule, hardware, transfer, logger"
 )
 
 

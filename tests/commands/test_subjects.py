@@ -49,7 +49,7 @@ def sizes(target: str | None, *overrides: str) -> tuple[Sequence[int], int]:
 
 def test_names_are_those_of_the_zoo_in_natural_order() -> None:
     names = subjects.names()
-    assert len(names) == 85
+    assert len(names) == 95
     assert names[names.index("vgg11") :][:3] == ["vgg11", "vgg11_bn", "vgg13"]
     assert names.index("resnet20") < names.index("resnet101")
 

@@ -40,8 +40,8 @@ def test_interpolations_are_resolved(monkeypatch) -> None:
     assert (config["outputs"], config["data"]["root"]) == ("cnnctl", "cnnctl/photos")
 
 
-def test_the_root_of_predict_has_three_keys() -> None:
-    wanted = {"checkpoint": "best", "top": None, "format": "table"}
+def test_the_root_of_predict_has_five_keys() -> None:
+    wanted = {"checkpoint": "best", "top": None, "tile": None, "output": None, "format": "table"}
     assert composed(root="predict")[0] == wanted
 
 

@@ -80,7 +80,7 @@ def test_an_option_in_two_places_is_the_products_own_then_the_first(tmp_path, mo
     assert files["model"]["yours"] == tmp_path / "conf" / "model" / "yours.yaml"
     assert "no" not in files["model"]
     assert set(files) == {
-        "augment", "data", "hardware", "logger", "model", "optimizer", "recipe", "schedule",
+        "augment", "data", "hardware", "logger", "loss", "model", "optimizer", "recipe", "schedule",
         "transfer",
     }  # fmt: skip
 

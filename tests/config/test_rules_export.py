@@ -106,3 +106,44 @@ def test_hardware_is_told_why_it_has_no_effect() -> None:
         f"'{word}' has no effect: an export is made and proven on the CPU (leave it out)"
         for word in words[1:]
     ]
+
+
+@pytest.mark.parametrize(
+    ("task", "changes", "line"),
+    [
+        ("classify", {"quantize": "int8"}, None),
+        ("segment", {"format": "onnx"}, None),
+        (
+            "segment",
+            {"quantize": "int8"},
+            (
+                "quantize=int8 is proven by top-1, which a net for masks has not (precision=fp16 halves"
+                " the weights)"
+            ),
+        ),
+        (
+            "segment",
+            {"raw_tolerance": 0.1},
+            (
+                "raw_tolerance has no effect on a net for masks: its file resizes nothing (tolerance=…"
+                " is that of all sizes)"
+            ),
+        ),
+        (
+            "reconstruct",
+            {},
+            (
+                "export writes nets that name classes, but this one gives each image anew (cnnctl"
+                " predict RUN FILE… makes the images)"
+            ),
+        ),
+    ],
+)
+def test_what_a_net_cannot_have(task: Any, changes: dict[str, Any], line: str | None) -> None:
+    values: dict[str, Any] = {
+        "checkpoint": "best", "format": "onnx", "include": None, "dynamic_batch": True,
+        "precision": "fp32", "quantize": None, "images": None, "tolerance": None,
+        "raw_tolerance": None, "drop": 0.02, "output": None,
+    }  # fmt: skip
+    found = rules_export.of_task(Export(**values | changes), task)
+    assert [str(problem) for problem in found] == ([] if line is None else [line])

@@ -10,7 +10,7 @@ from cnnctl.config.verbs import Evaluate
 
 NOTHING: dict[str, Any] = {
     "split": "test", "checkpoint": "best", "crops": "center", "scales": None, "flip": None,
-    "robustness": None, "predictions": "csv", "mistakes": 16,
+    "tile": None, "boundary": None, "robustness": None, "predictions": "csv", "mistakes": 16,
 }  # fmt: skip
 NO_SCALES = "scales has no effect with crops=center: the short side is data.size"
 
@@ -107,3 +107,32 @@ def test_there_is_no_hue_without_colours() -> None:
     assert on(32, 1, robustness=("shift", "hue")) == [(text, "robustness")]
     assert on(32, 1, robustness=("shift",)) == []
     assert on(32, 3, robustness=("hue",)) == []
+
+
+OF_MASKS = "has no effect on a net for masks, which sees images whole (leave it out)"
+OF_CLASSES = "has no effect on a net that names one class for each image (leave it out)"
+
+
+@pytest.mark.parametrize(
+    ("task", "changes", "lines"),
+    [
+        ("segment", {}, []),
+        ("segment", {"tile": 64, "boundary": 0.01, "flip": True}, []),
+        ("segment", {"crops": "ten"}, [f"crops=ten {OF_MASKS}"]),
+        (
+            "segment",
+            {"crops": "dense", "scales": (32, 48)},
+            [f"crops=dense {OF_MASKS}", f"scales=32,48 {OF_MASKS}"],
+        ),
+        ("segment", {"robustness": ("noise", "hue")}, [f"robustness=noise,hue {OF_MASKS}"]),
+        ("classify", {"crops": "ten", "scales": (32,), "robustness": ("noise",)}, []),
+        (
+            "classify",
+            {"tile": 64, "boundary": 0.01},
+            [f"tile=64 {OF_CLASSES}", f"boundary=0.01 {OF_CLASSES}"],
+        ),
+    ],
+)
+def test_a_key_is_refused_where_its_task_is_another(task, changes, lines: list[str]) -> None:
+    found = rules_verbs.of_task(wanted(**changes), task)
+    assert [str(one) for one in found] == lines

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnnctl.config import compose, paths, preflight, schema, smoke
+from cnnctl.config import companions, compose, paths, preflight, schema, smoke
 from cnnctl.config.duration import Duration
+from cnnctl.config.masks import MASKS
 from cnnctl.config.rules_learning import swa_begin
 
 OPTIONS = {
@@ -17,16 +18,16 @@ OPTIONS = {
     for group in ("recipe", "data", "schedule", "hardware")
 }
 EVERY = [(group, name) for group, names in OPTIONS.items() for name in names]
-NEEDS = {"folder": ["data.root=x"]}
+NEEDS = {"folder": ["data.root=x"], "folder_masks": ["data.root=x"], "unet_isbi": ["data.root=x"]}
 ALONE = {"devices": 1, "num_nodes": 1, "strategy": "auto", "sync_batchnorm": False}
-MAY_CHANGE = {"data", "trainer", "optimizer", "schedule", "hardware", "transfer", "logger"}
+MAY_CHANGE = {"data", "loss", "trainer", "optimizer", "schedule", "hardware", "transfer", "logger"}
 
 
 @cache
 def composed(*overrides: str) -> dict[str, Any]:
     """Nobody may change it, which a test looks at."""
     with compose.opened():
-        config, problems = compose.compose("train", overrides)
+        config, problems = compose.compose("train", companions.completed(overrides))
     assert problems == []
     return config
 
@@ -56,13 +57,14 @@ def test_every_option_can_be_shrunk_and_still_fits_the_schema(group, name) -> No
     assert config == before
     train = checked(found)
     assert train.trainer.max_epochs == 2
-    assert train.data.name in ("digits", "fake")
+    assert train.data.name in ("digits", "fake", "shapes")
+    assert (train.data.name == "shapes") == (config["data"]["name"] in MASKS)
     assert smoke.shrink(found) == found
 
 
 @pytest.mark.parametrize("recipe", OPTIONS["recipe"])
 def test_what_a_recipe_is_about_stays(recipe) -> None:
-    config = composed(f"recipe={recipe}")
+    config = composed(f"recipe={recipe}", *NEEDS.get(recipe, []))
     found = smoke.shrink(config)
     assert {key for key in config if found[key] != config[key]} <= MAY_CHANGE
     assert found.keys() == config.keys()
@@ -86,11 +88,23 @@ def test_noise_takes_the_place_of_images_with_all_keys_of_noise(name) -> None:
         assert (found["name"], found["size"], found["batch_size"]) == ("digits", 300, 256)
         assert found["test_fraction"] == 0.8
         return
-    assert set(found) == set(schema.DATA["fake"].__dataclass_fields__)
-    assert (found["name"], found["size"], found["batch_size"]) == ("fake", 80, 3)
+    masks = name in MASKS
+    kind = "shapes" if masks else "fake"
+    assert set(found) == set(schema.DATA[kind].__dataclass_fields__)
+    assert (found["name"], found["size"], found["batch_size"]) == (kind, 80, 3)
     assert found["images"] == 18
-    assert found["classes"] == 6
-    assert found["source"] == "noise of a smoke run"
+    assert found.get("classes") == (None if masks else 6)
+    assert found["source"] == f"{'shapes' if masks else 'noise'} of a smoke run"
+
+
+def test_shapes_have_classes_of_their_own_and_so_weights_go() -> None:
+    words = ["data=voc", "loss=focal", f"loss.weights={[1] * 21}".replace(" ", ""), "loss.gamma=3"]
+    found = shrunk(*words)
+    assert (found["loss"]["weights"], found["loss"]["gamma"]) == (None, 3)
+    assert (found["data"]["resize"], found["data"]["channels"]) == (None, 3)
+    found = shrunk("data=shapes", "loss=focal", "loss.weights=[1,2,3,4]")
+    assert found["loss"]["weights"] == [1, 2, 3, 4]
+    assert found["data"]["images"] == 18
 
 
 @pytest.mark.parametrize(("classes", "wanted"), [(2, 2), (6, 6), (1000, 6)])

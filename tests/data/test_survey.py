@@ -10,6 +10,7 @@ from PIL import Image
 
 from cnnctl.data import survey
 from cnnctl.data.files import Files
+from cnnctl.data.reading import Whole
 from cnnctl.data.source import Encoded, Stored
 from cnnctl.data.survey import header, joined, named_after
 
@@ -35,7 +36,7 @@ def encoded(folder: Path, files: dict[str, bytes], channels: int = 3) -> Encoded
 
 
 def looked(images: Encoded | Stored, size: int = SIZE) -> survey.Survey:
-    return survey.survey(images, size, lambda *_: None)
+    return survey.survey(images, Whole(size), lambda *_: None)
 
 
 def test_nothing_stops_at_a_broken_image(tmp_path: Path) -> None:
@@ -141,7 +142,7 @@ def test_images_in_memory_have_no_files() -> None:
     pixels = torch.randint(0, 256, (80, 1, 8, 8), dtype=torch.uint8)
     done: list[tuple[int, int]] = []
     images = Stored(pixels, np.zeros(80, np.int64))
-    found = survey.survey(images, 8, lambda *told: done.append(told))
+    found = survey.survey(images, Whole(8), lambda *told: done.append(told))
     assert done == [(32, 80), (64, 80), (80, 80)]
     assert not found.files.any()
     assert (found.formats, found.modes, found.broken) == ({}, {}, {})

@@ -75,6 +75,7 @@ def test_a_layer_that_gets_too_little_is_named() -> None:
     [
         ("torchvision/resnet81", "did you mean 'resnet18'?"),
         ("torchvision/raft_large", None),
+        ("torchvision/fcn_resnet5", "did you mean 'fcn_resnet50'?"),
         ("timm/resnet18dd", "did you mean 'resnet18d'?"),
     ],
 )

@@ -22,8 +22,12 @@ ZOO = (
 NOT_IN_THE_ZOO = {  # the other tests of rules have them
     "_softmax.default", "add.Scalar", "clamp_.default", "elu.default", "erfinv_.default",
     "fill_.Scalar", "gelu.default", "gelu_backward.default", "leaky_relu.default",
-    "leaky_relu_backward.default", "mul_.Tensor", "normal_.default", "sub.Scalar",
-    "uniform_.default", "zero_.default", "zeros_like.default",
+    "leaky_relu_backward.default", "max_unpool2d.default", "mul_.Tensor", "normal_.default",
+    "reflection_pad2d.default", "reflection_pad2d_backward.default", "sub.Scalar",
+    "uniform_.default", "upsample_bicubic2d.default", "upsample_bicubic2d_backward.default",
+    "upsample_bilinear2d.default", "upsample_bilinear2d_backward.default",
+    "upsample_nearest2d.default", "upsample_nearest2d_backward.default", "zero_.default",
+    "zeros_like.default",
 }  # fmt: skip
 WALK = """
 import sys

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from torch.nn.functional import interpolate
 from zoo import FILES, build, count, numbers, on_meta, spec
 
 from cnnctl.audit.forward import cost
-from cnnctl.config import catalog, paths
+from cnnctl.config import catalog, paths, tasks
 from cnnctl.errors import NetError
 from cnnctl.nets import FAMILIES
 
@@ -24,23 +25,44 @@ PARAMS = {net["name"]: net["params"] or 0 for net in catalog.models()}
 SMALLEST = {
     min((n for n in FILES if numbers(n)["family"] == family), key=lambda n: PARAMS[n])
     for family in FAMILIES
-    if family != "library"
+    if not family.startswith("library")
 }
+# Nets for masks of VGG's size, made small for what is traced and trained.
+STAGES = [["conv3-4", "conv3-4"], ["conv3-6"], ["conv3-8"]]
+SHRUNK: dict[str, dict[str, Any]] = {
+    "fcn": {"stages": STAGES, "hidden": [9, 8], "field": 5, "padding": 40},
+    "segnet": {"stages": STAGES},
+}  # fmt: skip
 # Their layers are padded, so that one pixel stays one pixel.
 ALL_PADDED = {
     "mlp", "perceptron", "resnet", "wide_resnet", "efficientnet", "mobilenet_v1", "mobilenet_v2",
-    "shufflenet_v1", "shufflenet_v2",
+    "shufflenet_v1", "shufflenet_v2", "autoencoder", "fcn", "library_masks", "segnet", "unet",
 }  # fmt: skip
 # The smallest net of each family in every run, the others in `pytest -m slow`.
 EVERY = [name if name in SMALLEST else pytest.param(name, marks=pytest.mark.slow) for name in FILES]
 
 
-def small(name: str) -> tuple[tuple[int, int, int], dict[str, bool]]:
-    """A small grey image that the net takes, and the switch that it needs for it."""
+def small(name: str) -> tuple[tuple[int, int, int], dict[str, Any]]:
+    """A small grey image that the net takes, and the numbers that it needs for it."""
     if "small_input" in numbers(name):
         return (1, 32, 32), {"small_input": True}
     side = min(numbers(name)["input"][1], 64)
-    return (1, side, side), {}
+    return (1, side, side), SHRUNK.get(numbers(name)["family"], {})
+
+
+def given(name: str, classes: int, shape: tuple[int, int, int]) -> tuple[int, ...]:
+    """What a net makes of two images: a value of each class for each, or for each of its pixels."""
+    ends = {"classify": (classes,), "segment": (classes, *shape[1:]), "reconstruct": shape}
+    return (2, *ends[tasks.of(numbers(name))])
+
+
+def wanted(name: str, images: Tensor, labels: Tensor) -> Tensor:
+    """What it should make of them: of nets for masks, bright pixels have the class of the image."""
+    if tasks.of(numbers(name)) == "reconstruct":
+        return images
+    if tasks.of(numbers(name)) == "classify":
+        return labels
+    return torch.where(images[:, :1] > 0, labels.view(-1, 1, 1, 1), 0).to(torch.uint8)
 
 
 def some_digits(images: int, size: int) -> tuple[Tensor, Tensor]:
@@ -61,14 +83,14 @@ def test_every_net_has_a_reference() -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_parameters_and_multiply_adds_are_those_of_the_reference(name: str) -> None:
-    made, wanted = spec(name), REFERENCE[name]
+    made, counts = spec(name), REFERENCE[name]
     found = cost(made, num_classes=made.classes, shape=made.input)
-    assert found.params == wanted["params"]
-    assert found.macs == wanted.get("macs", found.macs)
+    assert found.params == counts["params"]
+    assert found.macs == counts.get("macs", found.macs)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_layers_add_up_and_the_output_has_one_value_per_class(name: str) -> None:
+def test_the_layers_add_up_and_the_output_has_what_it_should(name: str) -> None:
     net = on_meta(name).eval()
     own = [
         parameter.numel()
@@ -78,7 +100,8 @@ def test_the_layers_add_up_and_the_output_has_one_value_per_class(name: str) -> 
     assert sum(own) == count(net)
     made = spec(name)
     with torch.no_grad():
-        assert net(torch.empty(2, *made.input, device="meta")).shape == (2, made.classes)
+        found = net(torch.empty(2, *made.input, device="meta"))
+    assert found.shape == given(name, made.classes, made.input)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -87,7 +110,8 @@ def test_classes_and_channels_are_those_of_the_data(name: str) -> None:
     colour = (3, *shape[1:])
     net = on_meta(name, colour, 7, **switch).eval()
     with torch.no_grad():
-        assert net(torch.empty(2, *colour, device="meta")).shape == (2, 7)
+        found = net(torch.empty(2, *colour, device="meta"))
+    assert found.shape == given(name, 7, colour)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -96,7 +120,8 @@ def test_one_pixel_is_enough_or_one_line_about_a_layer(name: str) -> None:
     pixel = (made.input[0], 1, 1)
     if made.family in ALL_PADDED:
         net = on_meta(name, pixel).eval()
-        assert net(torch.empty(2, *pixel, device="meta")).shape == (2, made.classes)
+        found = net(torch.empty(2, *pixel, device="meta"))
+        assert found.shape == given(name, made.classes, pixel)
         return
     with pytest.raises(NetError, match=r"^a 1x1 image is too small for layer '[\w.]+': \(1 .* = "):
         on_meta(name, pixel)
@@ -109,7 +134,7 @@ def test_one_step_on_real_digits_reaches_every_parameter(name: str) -> None:
     net = build(name, shape, 10, **switch).train()
     before = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
     images, labels = some_digits(8, shape[1])
-    net.loss(net(images), labels).backward()
+    net.loss(net(images), wanted(name, images, labels)).backward()
     torch.optim.SGD(net.parameters(), lr=0.01).step()
     for key, parameter in net.named_parameters():
         assert parameter.grad is not None, key
@@ -132,8 +157,8 @@ def test_torch_export_and_torch_compile_trace_it(name: str) -> None:
     net = on_meta(name, shape, 10, **switch).eval()
     images = torch.empty(2, *shape, device="meta")
     exported = torch.export.export(net, (images,), strict=False)
-    assert exported.module()(images).shape == (2, 10)
+    assert exported.module()(images).shape == given(name, 10, shape)
     torch._dynamo.reset()
     with torch.no_grad():
         compiled = torch.compile(net, backend="eager", fullgraph=True)
-        assert compiled(images).shape == (2, 10)
+        assert compiled(images).shape == given(name, 10, shape)

@@ -12,6 +12,12 @@ from views import EVALUATED, MODELS, PLAN, TRAINED, VIEWS, lines
 from cnnctl.report import console
 from cnnctl.report.result import Result
 
+RUN = {
+    "run": "2026-11-21_14-03-19_deeplabv3_resnet50_oxford_pets_masks_7f3a",
+    "model": "deeplabv3_resnet50", "data": "oxford_pets_masks", "seed": 123456,
+    "state": "unfinished", "epochs": 1000, "val_top1": 1.0, "test_top1": 1.0, "val_miou": None,
+    "test_miou": None, "val_explained": None, "test_explained": None,
+}  # fmt: skip
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 
 
@@ -34,6 +40,7 @@ def test_each_view_looks_as_it_did(view: str, width: int, *, overwrite: bool) ->
         ("listing", MODELS, 4),
         ("listing", {"data": [{"name": "d", "source": "s" * 200, "licence": "l" * 50}]}, 3),
         ("listing", {"runs": [{"run": "r" * 90, "model": "m", "data": "d", "state": "s"}]}, 3),
+        ("listing", {"runs": [RUN, {**RUN, "val_top1": None, "val_explained": -9.9999}]}, 4),
         ("listing", {"recipes": [{"name": "n", "about": "a" * 200}]}, 3),
         ("keys", {"keys": [{"key": "k", "value": "v" * 99, "source": "s" * 99}]}, 3),
     ],
@@ -42,6 +49,18 @@ def test_no_row_is_wrapped(view: str, data: dict[str, Any], expected: int, width
     shown = lines(view, data, width)
     assert len(shown) == expected
     assert max(map(cell_len, shown)) <= width
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_runs_of_all_tasks_share_two_columns_that_say_which_figure_it_is(width) -> None:
+    other = {**RUN, "val_top1": None, "test_top1": None, "val_miou": 0.5}
+    none = {**other, "val_miou": None}
+    head, _, *shown = lines("listing", {"runs": [RUN, other, none]}, width)
+    assert head.split()[-3:] == ["figure", "val", "test"]
+    assert [line.split()[-5:] for line in shown[:1]] == [["top1", "100.00", "%", "100.00", "%"]]
+    assert shown[1].split()[-4:] == ["miou", "50.00", "%", "–"]
+    assert shown[2].split()[-3:] == ["–", "–", "–"]
+    assert "top1" not in head + shown[1] + shown[2]
 
 
 def test_runs_of_a_multirun_and_their_plans_stand_below_each_other() -> None:
@@ -73,6 +92,7 @@ def test_results_go_to_stdout_and_what_is_going_on_to_stderr(
 def test_every_view_that_a_command_names_exists() -> None:
     source = Path(console.__file__).parent.parent / "commands"
     text = "".join(file.read_text() for file in source.glob("*.py"))
-    views = " ".join(re.findall(r"Result\(([^,]+),", text))
-    assert set(re.findall(r'"(\w+)"', views)) == set(console.VIEWS)
+    views = set(re.findall(r'"(\w+)"', " ".join(re.findall(r"Result\(([^,]+),", text))))
+    told = re.findall(r'told\(\s*one, predict, "(\w+)"', text)  # as a table, or as CSV
+    assert views | {f"{view}{end}" for view in told for end in ("", "_csv")} == set(console.VIEWS)
     assert json.dumps(VIEWS)

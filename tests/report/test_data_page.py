@@ -132,7 +132,7 @@ def test_many_findings_and_many_classes_are_cut(
     assert f"and {20 - data_page.GROUPS} more" in page(root).texts
     monkeypatch.setattr(data_page, "SHEET", 2)
     document, found = loaded(root)
-    assert [len(row["pictures"]) for row in data_page._sheet(found.source)] in ([0, 1], [1, 1])
+    assert [len(row["pictures"]) for row in data_page._sheet({}, found.source)] in ([0, 1], [1, 1])
     one = {"split": "train", "index": 20, "name": "x", "class": "cat"}
     made = data_page._group("leaks", {"kind": "near", "images": [one] * 9}, found.source)
     assert (len(made["pictures"]), made["more"]) == (6, "and 3 more")

@@ -152,3 +152,18 @@ def test_an_epoch_in_one_line() -> None:
     assert progress.short_line(RECORD, PLAN) == (
         "epoch  3/30  loss 0.8123    top1  70.11 %  val/top1  71.30 %"
     )
+
+
+def test_an_epoch_is_told_by_the_figure_that_it_is_judged_by() -> None:
+    of_masks = {**RECORD, "train/miou": 0.5, "val/miou": 0.25, "val/dice": 0.4}
+    del of_masks["train/top1"], of_masks["val/top1"]
+    assert progress.judged(RECORD) == "top1"
+    assert progress.judged(of_masks) == "miou"
+    assert progress.judged({"val/explained": -0.5, "val/mse": 1.0}) == "explained"
+    assert progress.epoch_line(of_masks, PLAN, 0.3) == (
+        "epoch  3/30  step  60  loss 0.8123    miou  50.00 %  "
+        "val/miou  25.00 % (best 30.00 %)  1,840 img/s"
+    )
+    assert progress.short_line(of_masks, PLAN) == (
+        "epoch  3/30  loss 0.8123    miou  50.00 %  val/miou  25.00 %"
+    )

@@ -38,6 +38,13 @@ def test_commands_are_never_cut_so_that_they_can_be_copied() -> None:
             "optimizer  adam · learning rate 0.003 · cosine after 1,000 steps of warm-up",
         ),
         ({"scaling": "0.1 x 8"}, "optimizer  adam · learning rate 0.003 (0.1 x 8) · cosine"),
+        (
+            {"windows": 16},
+            (
+                "data       digits · 1×32×32 · 10 classes · "
+                "train 1,259 × 16 windows · val 179 · test 359"
+            ),
+        ),
         ({"skipped": {"a.png": "broken"}}, "left out: a.png: broken"),
     ],
 )
@@ -173,3 +180,12 @@ STAGES = ["c5", "c3", "c1"]
 def test_a_plan_says_what_learns_and_how_fast(changes: dict[str, Any], text: str) -> None:
     plan = PLAN | {"transfer": REGIME | changes}
     assert f"transfer   {text}" in lines("plan", plan, 300)
+
+
+def test_a_run_on_masks_is_told_by_overlaps() -> None:
+    figures = {"loss": 0.5, "miou": 0.25, "dice": 0.5, "pixel_accuracy": 0.75}
+    head, _, val, *_ = lines("trained", {**TRAINED, "val": figures, "test": None}, 80)
+    named = [word.strip() for word in head.split("  ") if word.strip()]
+    assert named == ["epoch 37 of 40", "mean IoU", "Dice", "pixel accuracy", "loss"]
+    assert val.split() == ["val", "25.00", "%", "50.00", "%", "75.00", "%", "0.5"]
+    assert "top-1" not in head

@@ -66,14 +66,14 @@ def test_a_sheet_is_the_same_every_time() -> None:
 
 
 def test_words_that_are_not_ascii_have_letters() -> None:
-    font = sheet._font()
+    font = sheet.letters()
     boxes = [bytes(font.getmask(letter)) for letter in "é×ß…Ωж"]
     assert len(set(boxes)) == len(boxes)
 
 
 @pytest.mark.parametrize("label", ["cat", "n01440764 tench, Tinca tinca, or whatever it is called"])
 def test_long_labels_are_cut(label: str) -> None:
-    font = sheet._font()
+    font = sheet.letters()
     short = sheet._short(label, font)
     assert font.getlength(short) <= sheet.LABEL
     assert short == label if label == "cat" else short.endswith("…")

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy, one_hot
 from torchmetrics.classification import MulticlassAccuracy
 
+from cnnctl.tasks.gradient import Measured
 from cnnctl.tasks.tally import SMALL, TOGETHER, Tally, means
 
 
@@ -19,7 +20,7 @@ def random_batch(images: int, classes: int, seed: int) -> tuple[torch.Tensor, to
 def tallied(logits: torch.Tensor, labels: torch.Tensor, sizes: list[int]) -> Tally:
     tally = Tally(torch.device("cpu"))
     for part, wanted in zip(logits.split(sizes), labels.split(sizes), strict=True):
-        tally.add(cross_entropy(part, wanted), part, wanted)
+        tally.add(Measured(cross_entropy(part, wanted), part, wanted))
     return tally
 
 
@@ -56,7 +57,7 @@ def test_top5_says_nothing_with_five_classes_or_fewer(classes, names) -> None:
 def test_counting_keeps_no_graph() -> None:
     logits = torch.randn(2, 3, requires_grad=True)
     tally = Tally(torch.device("cpu"))
-    tally.add(logits.sum(), logits, torch.tensor([0, 1]))
+    tally.add(Measured(logits.sum(), logits, torch.tensor([0, 1])))
     assert tally.sums.dtype == torch.float64
     assert not tally.sums.requires_grad
 
@@ -66,7 +67,7 @@ def test_counting_is_exact_where_the_net_reckons_coarsely(kind) -> None:
     logits, labels = random_batch(2051, 7, 1)
     logits = logits.argsort(1).argsort(1).to(kind)  # no two are as large
     tally = Tally(torch.device("cpu"))
-    tally.add(cross_entropy(logits, labels), logits, labels)
+    tally.add(Measured(cross_entropy(logits, labels), logits, labels))
     hits = (logits.argmax(1) == labels).sum()
     assert tally.sums[1:].tolist() == [hits, tally.sums[2], 2051]
     assert tally.sums.dtype == torch.float64
@@ -77,8 +78,8 @@ def test_of_shares_the_largest_is_the_label() -> None:
     logits, labels = random_batch(9, 6, 2)
     shares = 0.7 * one_hot(labels, 6) + 0.3 * one_hot(labels.flip(0), 6)
     mixed, plain = (Tally(torch.device("cpu")) for _ in range(2))
-    mixed.add(cross_entropy(logits, shares), logits, shares)
-    plain.add(cross_entropy(logits, shares), logits, labels)
+    mixed.add(Measured(cross_entropy(logits, shares), logits, shares))
+    plain.add(Measured(cross_entropy(logits, shares), logits, labels))
     assert torch.equal(mixed.sums, plain.sums)
 
 
@@ -89,7 +90,7 @@ def test_to_look_at_the_sums_in_between_changes_none_of_their_bits(between) -> N
     whole, seen = (Tally(torch.device("cpu")) for _ in range(2))
     for number, (part, wanted) in enumerate(zip(logits.split(3), labels.split(3), strict=True)):
         for tally in (whole, seen):
-            tally.add(cross_entropy(part, wanted), part, wanted)
+            tally.add(Measured(cross_entropy(part, wanted), part, wanted))
         if number % between == 0:
             seen.sums  # noqa: B018 - counts what waits
     assert torch.equal(seen.sums, whole.sums)
@@ -99,9 +100,9 @@ def test_small_batches_wait_for_others_and_large_ones_do_not() -> None:
     tally = Tally(torch.device("cpu"))
     for number in range(1, TOGETHER + 1):
         logits, labels = random_batch(4, 3, number)
-        tally.add(logits.sum(), logits, labels)
+        tally.add(Measured(logits.sum(), logits, labels))
         assert len(tally._waiting) == number % TOGETHER
     logits, labels = random_batch(SMALL // 3 + 1, 3, 0)
-    tally.add(logits.sum(), logits, labels)
+    tally.add(Measured(logits.sum(), logits, labels))
     assert tally._waiting == []
     assert tally._sums[3] == 4 * TOGETHER + SMALL // 3 + 1

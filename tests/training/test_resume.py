@@ -13,7 +13,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from PIL import Image
-from resumed import BATCH_NORM, DROPOUT, FIRST_IS_BEST, MLP, fitted, told
+from resumed import BATCH_NORM, DROPOUT, FIRST_IS_BEST, MLP, Keep, fitted, told
 
 from cnnctl import runs
 from cnnctl.data.order import Ticket
@@ -36,28 +36,6 @@ SETTINGS = [
     (*DROPOUT, "optimizer=adamw", "optimizer.decay_norms=false", "optimizer.layer_decay=0.5"),
     (*MLP, "data.balance=sample", "trainer.max_steps=8", "trainer.channels_last=false"),
 ]
-
-
-class Keep(pl.Callback):
-    """Keeps what the run folder holds after every step and epoch."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.kept: dict[str, Path] = {}
-
-    def keep(self, name: str) -> None:
-        self.kept[name] = self.folder.with_name(f"{self.folder.name} {name}")
-        shutil.copytree(self.folder, self.kept[name])
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
-        if not pl_module.gradient.parts:  # it is over
-            self.keep(f"step {trainer.global_step}")
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        self.keep(f"epoch {trainer.current_epoch + 1}")
-
-    def on_train_end(self, *_: Any) -> None:
-        self.keep("trained")
 
 
 @pytest.fixture

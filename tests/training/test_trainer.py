@@ -95,11 +95,12 @@ def test_the_figures_are_those_of_the_saved_net(plain) -> None:
 def test_the_result_holds_the_keys_of_the_contract(plain) -> None:
     job, folder, result = plain
     assert set(result) == {
-        "run", "weights_sha256", "params", "epochs", "steps", "seconds", "images_per_second",
-        "peak_memory_bytes", "best", "val", "test", "seed", "versions", "git", "threads",
-        "pretrained", "memory", "waiting", "resumed", "undone",
+        "run", "task", "weights_sha256", "params", "epochs", "steps", "seconds",
+        "images_per_second", "peak_memory_bytes", "best", "val", "test", "seed", "versions", "git",
+        "threads", "pretrained", "memory", "waiting", "resumed", "undone",
     }  # fmt: skip
     assert json.loads((folder / "result.json").read_text()) == result
+    assert result["task"] == "classify"
     assert set(result["memory"]) == {"predicted", "measured", "error"}
     assert result["memory"]["predicted"] == job.plan.memory["peak"]
     last = weights.read(folder / "checkpoints/last.ckpt")

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import InterpolationMode, functional
 
-from cnnctl.data.augment.geometry import Elastic, Rotate, ShiftFlip
+from cnnctl.data.augment.geometry import Deform, Elastic, Rotate, ShiftFlip
 from cnnctl.data.draws import Draws
 
 BILINEAR = InterpolationMode.BILINEAR
@@ -191,3 +191,60 @@ def test_a_change_follows_seed_and_epoch(change) -> None:
     assert not torch.equal(first, change(images, draws(6, epoch=1)))
     assert not torch.equal(first, change(images, draws(6, seed=1)))
     assert len({image.numpy().tobytes() for image in first}) == 6
+
+
+def cubic(far: float) -> float:
+    """The weight of a pixel so far away (Keys 1981, with a = -0.75)."""
+    far, a = abs(far), -0.75
+    if far <= 1:
+        return (a + 2) * far**3 - (a + 3) * far**2 + 1
+    return a * far**3 - 5 * a * far**2 + 8 * a * far - 4 * a if far < 2 else 0.0
+
+
+def between(points: np.ndarray, length: int) -> np.ndarray:
+    """Values on a line of points at equal distances, its ends those of the line; edges go on."""
+    found = np.zeros(length)
+    for place in range(length):
+        at = place * (len(points) - 1) / (length - 1)
+        for tap in range(int(np.floor(at)) - 1, int(np.floor(at)) + 3):
+            found[place] += cubic(at - tap) * points[min(max(tap, 0), len(points) - 1)]
+    return found
+
+
+@pytest.mark.parametrize(("points", "height", "width"), [(3, 20, 28), (2, 9, 9), (5, 31, 16)])
+def test_a_deformation_is_bicubic_between_the_points(points, height, width) -> None:
+    change = Deform(points, 10)
+    moves = change.parameters(draws(4)).numpy()
+    still = Deform(points, 0).grid(draws(4), height, width, torch.device("cpu"))
+    found = change.grid(draws(4), height, width, torch.device("cpu")) - still
+    size = np.array([width, height])
+    for image in range(4):
+        for axis in range(2):
+            across = np.stack([between(row, width) for row in moves[image, axis]])
+            wanted = np.stack([between(column, height) for column in across.T]).T
+            pixels = found[image, ..., axis].numpy() * size[axis] / 2  # 2 is the image
+            assert np.allclose(pixels, wanted, atol=2e-4)
+            corners = moves[image, axis][[0, 0, -1, -1], [0, -1, 0, -1]]
+            assert np.allclose(wanted[[0, 0, -1, -1], [0, -1, 0, -1]], corners)
+
+
+def test_the_points_of_a_deformation_are_gaussian() -> None:
+    moves = Deform(3, 10).parameters(draws(4000))
+    assert moves.shape == (4000, 2, 3, 3)
+    assert float(moves.mean()) == pytest.approx(0, abs=0.15)
+    assert float(moves.std()) == pytest.approx(10, rel=0.02)
+    together = np.corrcoef(moves.flatten(1).T)
+    assert np.abs(together - np.eye(18)).max() < 0.08  # all of them apart
+
+
+def test_a_deformation_reads_where_its_grid_says_and_black_outside() -> None:
+    images = torch.full((20, 1, 24, 24), 255, dtype=torch.uint8)
+    images[:, 0, 8:16, 8:16] = 100
+    still = Deform(3, 1e-6)(images, draws(20))
+    assert (still[:, :, 1:-1, 1:-1].int() - images[:, :, 1:-1, 1:-1].int()).abs().max() <= 1
+    moved = Deform(3, 6)(images, draws(20))
+    grid = Deform(3, 6).grid(draws(20), 24, 24, torch.device("cpu"))
+    outside = (grid.abs() > 1 + 1 / 24).any(-1)
+    assert outside.any()
+    assert int(moved[:, 0][outside].max()) == 0
+    assert int(moved[:, 0][~outside].max()) == 255
