@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
+from cnnctl.config import tasks
+from cnnctl.config.tasks import Task
 from cnnctl.errors import CheckpointError
 
 SCHEMA = 1
@@ -23,6 +25,7 @@ SUFFIXES = {
     ".torchscript": "torchscript", ".safetensors": "safetensors",
 }  # fmt: skip
 PREPROCESS, SOFTMAX = "preprocess", "softmax"
+NORMALISED = "(byte / 255 − mean) / std, channel by channel"
 SINCE = ("least", "stride", "margin")  # of nets for masks; files without them are of others
 
 
@@ -32,8 +35,10 @@ class Manifest:
 
     `include` holds "preprocess" if the file takes bytes, uint8 (B, C, H, W) of any height and
     width, and "softmax" if it gives probabilities; otherwise it takes what the net takes, float32
-    (B, C, size, size), and gives logits. `own_loss` is whether the net was trained with another
-    loss than cross-entropy, which the file does not have. `config` is the run's.
+    (B, C, size, size), and gives logits. A net that makes images anew gives intensities with
+    "preprocess", otherwise the net's own values: float32 (B, C, size, size). `own_loss` is whether
+    the net was trained with another loss than cross-entropy, which the file does not have.
+    `config` is the run's.
 
     Of a net that gives a class for every pixel, `least`, `stride` and `margin` are its sides: a
     file without "preprocess" takes images with sides of `least` + k·`stride` pixels, and its maps
@@ -62,6 +67,11 @@ class Manifest:
     margin: int | None = None
 
     @property
+    def task(self) -> Task:
+        """What the net was trained for."""
+        return tasks.of(self.config.get("model", {}))
+
+    @property
     def takes(self) -> dict[str, Any]:
         """The contract of the input, in words."""
         if self.margin is not None:
@@ -72,7 +82,7 @@ class Manifest:
         about = (
             f"RGB bytes of any size; the short side becomes {self.size}, the centre is kept"
             if whole
-            else "(byte / 255 − mean) / std, channel by channel"
+            else NORMALISED
         )
         if self.channels == 1:
             about = about.replace("RGB", "grey")
@@ -85,6 +95,12 @@ class Manifest:
     def gives(self) -> dict[str, Any]:
         """The contract of the output."""
         batch = "batch" if self.dynamic_batch else 1
+        if self.task == "reconstruct":
+            whole, shape = PREPROCESS in self.include, [batch, self.channels, self.size, self.size]
+            name = "intensities" if whole else "values"
+            about = "the image as the net makes it anew, "
+            about += "0 black and 1 white; single values may lie beyond" if whole else NORMALISED
+            return {"name": name, "type": "float32", "shape": shape, "about": about}
         name = "probabilities" if SOFTMAX in self.include else "logits"
         shape: list[int | str] = [batch, len(self.classes)]
         if self.margin is None:
@@ -111,8 +127,8 @@ class Manifest:
         whole, colour = PREPROCESS in self.include, "grey" if self.channels == 1 else "RGB"
         about = f"{colour} bytes of any size; the answer is as large"
         if not whole:
-            about = "(byte / 255 − mean) / std, channel by channel"
-            about += f"; height and width are {self.least} or any multiple of {self.stride} more"
+            about = f"{NORMALISED}; height and width are {self.least}"
+            about += f" or any multiple of {self.stride} more"
         if self.margin and not whole:
             about += f", {self.margin} pixels at each edge mirrored"
         if self.resize is not None:

@@ -29,9 +29,9 @@ class Plan:
     """Every number that the configuration, the net, the data and the machine decide.
 
     `images` is another text if the images are others. `params` and `macs` (multiply-adds) are
-    those of one image; `windows` is how often an epoch sees each of them, `steps` are optimizer steps; `lr` is the learning rate after `scaling` with
-    the global batch. `memory` is what one step on one device will take, predicted: see
-    `audit.document.training_memory`.
+    those of one image; `windows` is how often an epoch sees each of them, `steps` are optimizer
+    steps; `lr` is the learning rate after `scaling` with the global batch. `memory` is what one
+    step on one device will take, predicted: see `audit.document.training_memory`.
     """
 
     model: str
@@ -84,7 +84,8 @@ def make(
     if regime is not None:
         transfer.freeze(net, regime)
     images = math.ceil(source.sizes["train"] * train.data.repeats / device.world)
-    per_epoch = math.ceil(math.ceil(images / train.data.batch_size) / train.trainer.accumulate)
+    batches = math.ceil(images / train.data.batch_size)
+    per_epoch = math.ceil(batches / train.trainer.accumulate)
     steps = min(train.trainer.max_epochs * per_epoch, train.trainer.max_steps or 2**63)
     rules_learning.swa_begin(train.trainer, per_epoch=per_epoch, steps=steps)
     global_batch = train.data.batch_size * device.world * train.trainer.accumulate
@@ -96,14 +97,12 @@ def make(
         model=spec.name, params=sum(value.numel() for value in net.parameters()),
         macs=sum(forward(net, shape).walk.macs.values()), shape=shape,
         data=train.data.name, classes=source.classes, sizes=source.sizes,
-        images=source.digest(), skipped=source.skipped,
-        feeds=source.feeds,
+        images=source.digest(), skipped=source.skipped, feeds=source.feeds,
         augment=train.augment.name, windows=train.data.repeats,
         epochs=math.ceil(steps / per_epoch), steps_per_epoch=per_epoch, steps=steps,
         batch_size=train.data.batch_size, global_batch=global_batch,
         optimizer=train.optimizer.name, lr=scaled(train.optimizer, global_batch),
-        scaling=_scaling(train.optimizer),
-        schedule=train.schedule.name,
+        scaling=_scaling(train.optimizer), schedule=train.schedule.name,
         warmup_steps=_warmup(train.schedule, per_epoch, steps),
         device=device, seed=train.seed, pretrained=pretrained, transfer=regime,
         memory=memory,

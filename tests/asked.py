@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from cnnctl import runs
 from cnnctl.config import paths
 from cnnctl.config.images import Augment
+from cnnctl.config.masks import Loss
 from cnnctl.config.read import read
 from cnnctl.nets.net import Net
 
@@ -26,7 +27,8 @@ def settings(size: int = 8) -> Any:
     )
     assert problems == []
     return SimpleNamespace(
-        augment=augment, seed=0, trainer=SimpleNamespace(channels_last=True, accumulate=1),
+        augment=augment, seed=0, loss=Loss(name="own"), model={},
+        trainer=SimpleNamespace(channels_last=True, accumulate=1),
         data=SimpleNamespace(
             name="made up", mean=MEAN, std=STD, size=size, channels=3, batch_size=4,
         ),

@@ -47,7 +47,8 @@ def net(*layers: dict[str, Any], **changes: Any) -> dict[str, Any]:
     total = {key: sum(row[key] or 0 for row in rows) for key in ("params", "weights", "macs")}
     return {
         "name": "tiny", "about": "a paper", "input": [1, 4, 4],
-        "output": rows[-1]["output"], "convention": "rows", "layers": rows, "training_layers": [], "memory": dict(MEMORY),
+        "output": rows[-1]["output"], "convention": "rows", "layers": rows, "training_layers": [],
+        "memory": dict(MEMORY),
         "totals": total | {
             "trainable": total["params"], "frozen": 0, "buffers": 0,
             "unused": {"params": 0, "names": []}, "weight_layers": 2, "flops": 2 * total["macs"],

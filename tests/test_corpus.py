@@ -42,7 +42,7 @@ def corpus() -> list[tuple[str, str, list[Problem]]]:
 def test_the_corpus_covers_every_section(corpus) -> None:
     sections = {key.partition(".")[0] for key, _, _ in corpus}
     assert sections == {
-        "augment", "checkpoint", "data", "hardware", "logger", "model", "on_nan", "on_oom",
+        "augment", "checkpoint", "data", "hardware", "logger", "loss", "model", "on_nan", "on_oom",
         "optimizer", "outputs", "pretrained", "pretrained_layers", "progress", "recipe", "schedule",
         "seed", "trainer", "transfer",
     }  # fmt: skip

@@ -104,6 +104,16 @@ def test_the_document_has_every_field_and_is_json() -> None:
             ("float32", ["batch", 3, 32, 32], "(byte / 255 − mean) / std"),
             ("probabilities", ["batch", 3]),
         ),
+        (
+            {"include": ("preprocess",), "config": {"model": {"family": "autoencoder"}}},
+            ("uint8", ["batch", 3, "height", "width"], "RGB bytes of any size"),
+            ("intensities", ["batch", 3, 32, 32]),
+        ),
+        (
+            {"include": (), "dynamic_batch": False, "config": {"model": {"family": "autoencoder"}}},
+            ("float32", [1, 3, 32, 32], "(byte / 255 − mean) / std"),
+            ("values", [1, 3, 32, 32]),
+        ),
     ],
 )
 def test_the_contract_of_input_and_output(
@@ -122,46 +132,6 @@ def test_another_version_is_refused(schema: object) -> None:
     file = kept(".onnx", json.dumps({**ONE.document(), "schema": schema}))
     text = f"net.onnx has a manifest of schema {schema}, this cnnctl reads 1 (export it anew)"
     assert refused(file) == text
-
-
-def test_a_file_without_sides_is_not_of_a_net_for_masks() -> None:
-    gone = ("least", "stride", "margin")
-    document = {key: value for key, value in ONE.document().items() if key not in gone}
-    assert manifest.read(kept(".safetensors", json.dumps(document))) == ONE
-
-
-def masks(**changes: Any) -> Manifest:
-    """The paper's U-Net: sides of 16n + 188, of which 92 pixels at each edge are lost."""
-    unet = {"least": 188, "stride": 16, "margin": 92, "channels": 1}
-    return dataclasses.replace(ONE, **unet | changes)
-
-
-def test_the_sides_of_the_paper() -> None:
-    assert [masks().side(length) for length in (1, 4, 5, 388, 389)] == [188, 188, 204, 572, 588]
-    assert masks(least=1, stride=1, margin=0).side(37) == 37
-
-
-def test_masks_are_as_large_as_the_image() -> None:
-    one = masks()
-    assert one.takes["shape"] == ["batch", 1, "height", "width"]
-    assert (one.takes["type"], one.gives["name"]) == ("uint8", "probabilities")
-    assert one.takes["about"] == "grey bytes of any size; the answer is as large"
-    assert one.gives["shape"] == ["batch", 3, "height", "width"]
-    assert manifest.read(kept(".onnx", one.text())) == one
-
-
-def test_the_net_alone_takes_sides_of_its_own() -> None:
-    one = masks(include=(), config={"data": {"resize": 512}})
-    assert one.takes["type"] == "float32"
-    assert one.takes["about"] == (
-        "(byte / 255 − mean) / std, channel by channel; height and width are 188 or any multiple of"
-        " 16 more, 92 pixels at each edge mirrored; resize the short side to 512 pixels first, as"
-        " in training"
-    )
-    assert one.gives["shape"] == ["batch", 3, "height - 184", "width - 184"]
-    padded = masks(include=(), margin=0, least=16)
-    assert padded.gives["shape"] == ["batch", 3, "height", "width"]
-    assert "mirrored" not in padded.takes["about"]
 
 
 OLD = [field.name for field in dataclasses.fields(Manifest) if field.name not in manifest.SINCE]

@@ -82,6 +82,18 @@ def gpus(monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
 
 
+def test_an_epoch_has_so_many_windows_of_each_image() -> None:
+    found = plan(
+        "data=shapes", "data.images=20", "data.size=16", "data.batch_size=8", "data.windows=3",
+        "model=unet_small", "trainer.accumulate=2", "trainer.max_epochs=5",
+    )  # fmt: skip
+    images = found.sizes["train"] * 3  # in batches of 8, and steps of 16
+    assert figures(found, "windows", "steps_per_epoch", "steps") == (
+        3, -(-images // 16), 5 * -(-images // 16)
+    )  # fmt: skip
+    assert images > 2 * 16
+
+
 def test_several_devices_share_an_epoch(gpus) -> None:
     found = plan("hardware=multi_node", "trainer.max_epochs=1")
     assert figures(found, "steps_per_epoch", "global_batch") == (math.ceil(1259 / 8 / 64), 512)

@@ -147,7 +147,7 @@ def _check(call: Call, name: str, train: schema.Train) -> Result:
 def _show(call: Call, name: str, train: schema.Train) -> Result:
     from cnnctl.commands import job
     from cnnctl.data import preview, preview_masks
-    from cnnctl.report import data_masks, sheet
+    from cnnctl.report import data_masks_sheet, sheet
 
     stem = train.data.name if train.data.name == name else Path(name).resolve().name.split(".")[0]
     file = Path(call.flags.get("--output", f"{stem}_{train.augment.name}.png"))
@@ -157,7 +157,7 @@ def _show(call: Call, name: str, train: schema.Train) -> Result:
     title = f"{stem} · augment {train.augment.name} · {data.size}×{data.size}"
     if isinstance(data, Masks):
         pairs, epochs = preview_masks.preview(source, train), preview_masks.EPOCHS
-        heads, shown, legend = data_masks.sheet(pairs, source.classes)
+        heads, shown, legend = data_masks_sheet.sheet(pairs, source.classes)
         images = [{"name": row.name} for row in pairs]
     else:
         rows, epochs = preview.preview(source, train), preview.EPOCHS

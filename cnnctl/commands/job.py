@@ -100,9 +100,10 @@ def work(job: Job, folder: Path) -> dict[str, Any]:
             print(f"cnnctl: {said}", file=sys.stderr)
         raise
     if ranks.rank() == 0:
+        runs.write_json(folder / runs.RESULT, result)
         if tasks.of(job.config["model"]) == "segment":
             from cnnctl.commands import kept_masks
 
-            result["masks"] = kept_masks.of_run(job, folder)
-        runs.write_json(folder / runs.RESULT, result)
+            result["masks"] = kept_masks.of_run(job, folder)  # a picture that fails loses no result
+            runs.write_json(folder / runs.RESULT, result)
     return result

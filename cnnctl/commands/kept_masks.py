@@ -28,7 +28,7 @@ from cnnctl.config.verbs import Evaluate
 from cnnctl.data.pair_reading import resized
 from cnnctl.data.pairs import Pairs
 from cnnctl.report import masks_plots, masks_sheet, plots
-from cnnctl.report.format import count, percent
+from cnnctl.report.format import image_count, percent
 from cnnctl.report.masks_sheet import Shown
 from cnnctl.scoring import masks_table
 from cnnctl.scoring.masks import MaskScores
@@ -81,7 +81,7 @@ def of_run(job: Job, folder: Path) -> str:
         found = fitted(scorer(image[None]), mask)[0].argmax(0).to(torch.uint8)
         label = Path(images.name(place)).name
         rows.append(Shown(label, image.numpy(), mask[0].numpy(), found.numpy()))
-    title = f"{job.plan.model}: {len(rows)} of {count(total)} images of {split}"
+    title = f"{job.plan.model}: {len(rows)} of {image_count(total)} of {split}"
     masks_sheet.write(rows, job.plan.classes, title, folder / FILE)
     return FILE
 
@@ -98,10 +98,10 @@ def _files(part: Part, evaluate: Evaluate, folder: Path, end: str) -> list[str]:
         table = file("predictions", evaluate.predictions)
         masks_table.write(found, table)
         told["predictions"] = str(table)
-    about = f"{count(told['n'])} images of {told['split']}"
+    about = f"{image_count(told['n'])} of {told['split']}"
     if found.worst:
         rows = [_shown(part, *one) for one in found.worst]
-        title = f"the {len(rows)} of the lowest mean IoU, of {about}"
+        title = f"{len(rows)} of {about}, those of the lowest mean IoU"
         masks_sheet.write(rows, found.classes, title, file("masks"))
     masks_plots.classes(told["per_class"], about, file("classes"))
     plots.confusion(told["confusion"], found.classes, file("confusion"), parts=True)

@@ -10,11 +10,13 @@ from cnnctl import runs
 from cnnctl.commands import Call
 from cnnctl.commands.settle import settle
 from cnnctl.config import compose, launch, paths, replay, resume
+from cnnctl.config.masks import Dice
 from cnnctl.config.overrides import key_of
 from cnnctl.errors import ConfigError, Problem, UsageError
 from cnnctl.report.result import Result
 
 FEW = 5  # classes that are named
+PARTS = "the batch_size, accumulate and devices of the run"
 SAME = ("sizes", "classes", "images", "global_batch", "steps_per_epoch")  # of the plan
 
 
@@ -59,7 +61,10 @@ def _go_on(call: Call, folder: Path, config: dict[str, Any], *, other: bool) -> 
     train = ready.train
     if other and not train.hardware.sync_batchnorm and start.has_batchnorm(ready):
         text = "batch normalisation would see other images together than the run has so far"
-        raise ConfigError([Problem(text, "the batch_size, accumulate and devices of the run")])
+        raise ConfigError([Problem(text, PARTS)])
+    if other and isinstance(train.loss, Dice):
+        text = "loss=dice would see other images together than the run has so far"
+        raise ConfigError([Problem(text, PARTS)])
     if "--dry-run" in call.flags:
         return Result("plan", ready.plan.document())
     ranks.agree(ready.plan.device, lambda: folder)

@@ -52,6 +52,12 @@ def options(group: str, extra: list[Path] | None = None) -> list[dict[str, Any]]
     return [{"name": name, "about": header(file)} for name, file in _options(group, extra)]
 
 
+def having(group: str, key: str) -> list[str]:
+    """The options of a group that have a key."""
+    files = dict(_options(group, None))
+    return [name for name, file in files.items() if key in facts(file, files)]
+
+
 def header(file: Path) -> str:
     """The first sentence of the comment at the top of a YAML file."""
     lines = []

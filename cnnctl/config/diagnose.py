@@ -10,7 +10,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from cnnctl.config import paths
+from cnnctl.config import catalog, paths
 from cnnctl.config.kinds import show
 from cnnctl.config.near import did_you_mean
 from cnnctl.errors import Problem
@@ -79,7 +79,17 @@ def _no_option(given: str, group: str, options: Sequence[str]) -> Problem:
 
 def unknown_key(name: str, known: Sequence[str]) -> Problem:
     """A key that no configuration has."""
-    return Problem(f"unknown key '{name}'", did_you_mean(name, known), name)
+    group, _, key = name.partition(".")
+    hint = did_you_mean(name, known) or _elsewhere(group, key)
+    return Problem(f"unknown key '{name}'", hint, name)
+
+
+def _elsewhere(group: str, key: str) -> str | None:
+    """Which other options of a group have the key, if these are few."""
+    options = catalog.having(group, key) if key else []
+    if not 0 < len(options) <= SOME:
+        return None
+    return f"a key of {', '.join(f'{group}={one}' for one in options)}"
 
 
 def unresolved(cfg: DictConfig, name: str, wrong: Exception, known: Sequence[str]) -> Problem:

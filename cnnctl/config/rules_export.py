@@ -9,6 +9,7 @@ from cnnctl.config.verbs import Export
 from cnnctl.errors import Problem
 
 WHOLE = ("onnx", "torch_export")  # formats that do everything by themselves unless told otherwise
+NO_CLASS = {"segment": "a net for masks", "reconstruct": "a net that makes images anew"}
 
 
 def broken(export: Export, given: Collection[str]) -> Iterator[Problem]:
@@ -59,20 +60,18 @@ def _integers(export: Export) -> Iterator[Problem]:
 
 def of_task(export: Export, task: Task) -> Iterator[Problem]:
     """What a net cannot have that gives no class for each image."""
-    if task == "reconstruct":
-        text = "export writes nets that name classes, but this one gives each image anew"
-        yield Problem(text, "cnnctl predict RUN FILE… makes the images")
-    elif task == "segment":
-        yield from _of_masks(export)
-
-
-def _of_masks(export: Export) -> Iterator[Problem]:
+    if task == "classify":
+        return
+    kind = NO_CLASS[task]
     if export.quantize is not None:
-        text = f"quantize={export.quantize} is proven by top-1, which a net for masks has not"
+        text = f"quantize={export.quantize} is proven by top-1, which {kind} has not"
         yield Problem(text, "precision=fp16 halves the weights", "quantize")
-    if export.raw_tolerance is not None:
-        text = "raw_tolerance has no effect on a net for masks: its file resizes nothing"
+    if task == "segment" and export.raw_tolerance is not None:
+        text = f"raw_tolerance has no effect on {kind}: its file resizes nothing"
         yield Problem(text, "tolerance=… is that of all sizes", "raw_tolerance")
+    if task == "reconstruct" and "softmax" in (export.include or ()):
+        text = f"include=softmax has no effect on {kind}: it gives intensities"
+        yield Problem(text, "include=preprocess", "include")
 
 
 def elsewhere(overrides: Collection[str]) -> Iterator[Problem]:

@@ -56,7 +56,7 @@ class Export:
     checkpoint: str = key("best, last or a file")
     format: Literal["onnx", "torch_export", "torchscript", "safetensors"] = key("kind of file")
     include: tuple[Part, ...] | None = key(
-        "what the file does besides the net; null: both in onnx and torch_export, else nothing"
+        "what the file does besides the net; null: all in onnx and torch_export, else nothing"
     )
     dynamic_batch: bool = key("takes any number of images at once, not one alone")
     precision: Literal["fp32", "fp16"] = key("number format of the weights")
@@ -65,7 +65,9 @@ class Export:
         "images of the test split (or val) on which it is proven; null: 256, of masks 16", min=1
     )
     tolerance: float | None = key(
-        "largest error of a logit, as a share of the largest; null: 1e-4, in fp16 5e-2", above=0
+        "largest error of a logit, or of an intensity, as a share of the largest; null: 1e-4, in"
+        " fp16 5e-2",
+        above=0,
     )
     raw_tolerance: float | None = key(
         "the same for images that the file resizes itself; null: 1e-2, in fp16 6e-2", above=0

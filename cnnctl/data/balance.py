@@ -14,5 +14,10 @@ def weights(labels: np.ndarray, classes: int) -> np.ndarray:
 
 
 def of_counts(counts: np.ndarray) -> np.ndarray:
-    """The same of how many there are of each class, int64 (classes,)."""
-    return counts.sum() / (len(counts) * np.maximum(counts, 1))
+    """The same of how many there are of each class, int64 (classes,).
+
+    A class of which none was counted weighs as much as the rarest that was: of pixels only some
+    are counted, and labels that are smoothed have a share of every class.
+    """
+    least = counts[counts > 0].min(initial=counts.sum() or 1)
+    return counts.sum() / (len(counts) * np.maximum(counts, least))

@@ -103,10 +103,11 @@ def _of_masks(whole: Rows, found: dict[str, MaskSurvey], source: Source) -> dict
     every = MaskSurvey(pixels, np.zeros(len(pixels), np.uint64))
     holding = (found["train"].pixels[:, :-1] > 0).sum(0).tolist()
     named = list(zip(source.classes, holding, strict=True))
+    few = min(FEW, len(found["train"].pixels))  # in every image is not rare, however few there are
     return {
         "blank": [whole.image(row) | {"class": ""} for row in every.blank],
         "absent": [{"class": name, "images": 0} for name, images in named if not images],
-        "rare": [{"class": name, "images": images} for name, images in named if 0 < images < FEW],
+        "rare": [{"class": name, "images": images} for name, images in named if 0 < images < few],
     }
 
 

@@ -49,7 +49,7 @@ def load(data: Data) -> Source:
     faults = {name: reason for part in parts.values() for name, reason in part.faults.items()}
     if faults and data.on_error == "fail":
         (name, first), *others = faults.items()
-        more = f", and {len(others)} more" if others else ""
+        more = f"; {len(others)} more cannot be used" if others else ""
         hint = "mend or remove it, or leave such files out with data.on_error=skip"
         raise DataError(f"{name} {first}{more}", hint)
     for split, part in parts.items():

@@ -100,7 +100,10 @@ def classes(found: np.ndarray, legend: Legend, name: str) -> Tensor:
 def _numbers(opened: Image.Image, name: str) -> np.ndarray:
     """Colour whose channels are equal is grey."""
     if opened.mode == "P" or opened.mode.startswith("I"):
-        return np.asarray(opened).astype(np.int32)
+        found = np.asarray(opened).astype(np.int32)
+        if wrong := found[(found < 0) | (found > MOST)][:1].tolist():  # of 32 bits
+            raise DataError(f"mask {name} has the value {wrong[0]}", f"save masks with 0 to {MOST}")
+        return found
     if opened.mode == "1":  # white is 255, as in a file of 8 bits
         return np.asarray(opened.convert("L")).astype(np.int32)
     bands = np.atleast_3d(np.asarray(opened))[..., : len(opened.getbands()) - _alpha(opened)]

@@ -144,5 +144,8 @@ class Batches(Sampler[list[Ticket]]):
         ]  # fmt: skip
 
     def __len__(self) -> int:
-        """Batches; how many are handed over at once is not known before."""
-        return math.ceil(len(self.order) / self.batch_size)
+        """Batches; how many are handed over at once is not known before.
+
+        Without an image to measure, as where processes are more than images, an empty list comes.
+        """
+        return max(1, math.ceil(len(self.order) / self.batch_size))

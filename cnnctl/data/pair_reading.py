@@ -113,7 +113,8 @@ class PairReader(Dataset[list[Pixels]]):
         for group in alike.values():
             step = len(group)
             if self.most is not None:
-                step = max(1, self.most // group[0][1].image[0].numel())
+                seen = group[0][1]  # logits are made as large as the mask
+                step = max(1, self.most // max(seen.image[0].numel(), seen.mask[0].numel()))
             for start in range(0, len(group), step):
                 places, seen = zip(*group[start : start + step], strict=True)
                 images, masks = (torch.stack(parts) for parts in zip(*seen, strict=True))

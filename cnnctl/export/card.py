@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from cnnctl.config.schema import Train
@@ -14,13 +14,14 @@ from cnnctl.scoring.intervals import wilson
 NAME = "README.md"
 NEAR = (
     "These lines resize nearly as the net was trained, a few pixels differ; `cnnctl predict` does"
-    " it to the bit, and so does a file with `include=preprocess,softmax`."
+    " it to the bit, and so does a file with `include=preprocess`."
 )
 RIGHTS = "What that means for the weights is yours to settle; cnnctl claims no right in them."
 RESIZED = (
     "The net has seen images whose short side was resized to that length. The file resizes nothing;"
     " these lines do it nearly as in training, `cnnctl predict` does it to the bit."
 )
+NAMES = {"top1": "top-1", "miou": "mean IoU", "explained": "explained"}
 MANY = 20  # classes that are named
 Rows = Sequence[Sequence[str]]
 
@@ -35,7 +36,7 @@ def text(
     near = language == "python" and PREPROCESS not in manifest.include and not dense
     parts = [
         f"# {spec.name} on {data.name}",
-        f"{_kind(manifest)} {len(manifest.classes)} classes, exported by cnnctl.",
+        f"{_kind(manifest)}, exported by cnnctl.",
         _table(("", ""), _about(spec, train, manifest, facts)),
         "## How good it is",
         _good(facts, figures, train),
@@ -45,8 +46,7 @@ def text(
         f"```{language}\n{code}```",
         *([NEAR] if near else []),
         *([RESIZED] if dense and manifest.resize is not None else []),
-        "## Classes",
-        _classes(manifest.classes),
+        *(["## Classes", _classes(manifest.classes)] if manifest.task != "reconstruct" else []),
         "## Licence",
         f"Of the images it was trained on ({data.source}): {data.licence}. {RIGHTS}",
     ]
@@ -54,9 +54,10 @@ def text(
 
 
 def _kind(manifest: Manifest) -> str:
-    if manifest.margin is None:
-        return "An image classifier of"
-    return "A net that gives each pixel one of"
+    if manifest.task == "reconstruct":
+        return "A net that makes images anew from fewer values"
+    what = "An image classifier" if manifest.margin is None else "A net that gives each pixel one"
+    return f"{what} of {len(manifest.classes)} classes"
 
 
 def _about(spec: Spec, train: Train, manifest: Manifest, facts: dict[str, Any]) -> Rows:
@@ -83,20 +84,22 @@ def _contract(side: dict[str, Any]) -> str:
 def _good(facts: dict[str, Any], figures: dict[str, Any] | None, train: Train) -> str:
     """The figures of the net and of the file; of top-1 also where it may lie."""
     parity = facts["parity"]
-    name = "miou" if "miou_eager" in parity else "top1"
-    shown, n = f"{parity['split']} images of the proof", parity["n"]
+    name = next(one for one in NAMES if f"{one}_eager" in parity)
+    shown = f"{parity['split']} images of the proof"
     rows = [
-        (f"the net, {shown}", n, parity[f"{name}_eager"]),
-        (f"this file, {shown}", n, parity[f"{name}_export"]),
+        (f"{who}, {shown}", {key.removesuffix(end): value for key, value in parity.items()})
+        for who, end in (("the net", "_eager"), ("this file", "_export"))
     ]
     if figures is not None:
         mirrored = " and their mirror images" if train.trainer.test_flip else ""
-        rows.insert(0, (f"the net, all test images{mirrored}", figures["n"], figures[name]))
-    cells = [[what, f"{n:,}", _percent(share)] for what, n, share in rows]
-    if name == "miou":
-        return _table(("", "images", "mean IoU"), cells)
-    cells = [[*cell, _interval(share, n)] for cell, (_, n, share) in zip(cells, rows, strict=True)]
-    return _table(("", "images", "top-1", "95 % interval"), cells)
+        rows.insert(0, (f"the net, all test images{mirrored}", figures))
+    cells = [[what, f"{its['n']:,}", _percent(its[name])] for what, its in rows]
+    head = ["", "images", NAMES[name]]
+    if name in MORE:
+        title, tell = MORE[name]
+        head.append(title)
+        cells = [[*cell, tell(its)] for cell, (_, its) in zip(cells, rows, strict=True)]
+    return _table(head, cells)
 
 
 def _proof(facts: dict[str, Any]) -> str:
@@ -104,13 +107,16 @@ def _proof(facts: dict[str, Any]) -> str:
     rows = [(f"batches of {row['batch_size']}", row) for row in parity["batches"]]
     if raw is not None:
         rows.append((f"{raw['sizes']} other sizes, one by one", raw))
-    cells = [
-        (what, f"{row['n']:,}", f"{row['max_abs_error']:.2g}", _percent(row["top1_agreement"]))
-        for what, row in rows
-    ]
+    cells = [[what, f"{row['n']:,}", f"{row['max_abs_error']:.2g}"] for what, row in rows]
     said = f"Compared with the net in torch, in float32. The error is that of {parity['of']}."
-    same = "same class" if "top1_eager" in parity else "same class, of all pixels"
-    return f"{said}\n\n{_table(('', 'images', 'largest error', same), cells)}"
+    head = ["", "images", "largest error"]
+    if "top1_agreement" in parity:
+        head.append("same class" if "top1_eager" in parity else "same class, of all pixels")
+        cells = [
+            [*cell, _percent(row["top1_agreement"])]
+            for cell, (_, row) in zip(cells, rows, strict=True)
+        ]
+    return f"{said}\n\n{_table(head, cells)}"
 
 
 def _classes(classes: Sequence[str]) -> str:
@@ -127,6 +133,12 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2f} %"
 
 
-def _interval(share: float, images: int) -> str:
-    found = wilson(round(share * images), images)
+def _interval(figures: dict[str, Any]) -> str:
+    found = wilson(round(figures["top1"] * figures["n"]), figures["n"])
     return "–" if found is None else f"{_percent(found[0])} to {_percent(found[1])}"
+
+
+MORE: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {  # beside a figure
+    "top1": ("95 % interval", _interval),
+    "explained": ("PSNR", lambda figures: f"{figures['psnr']:.2f} dB"),
+}

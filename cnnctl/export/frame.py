@@ -33,6 +33,22 @@ class Normalise(nn.Module):
         return images.float() * self.scale + self.shift
 
 
+class Restore(nn.Module):
+    """What `Normalise` gives (B, C, H, W) -> intensities, of an image in 0..1."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.tensor(std).view(1, -1, 1, 1))
+        self.register_buffer("shift", torch.tensor(mean).view(1, -1, 1, 1))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """As said above."""
+        return values * self.scale + self.shift
+
+
 class Frame(nn.Module):
     """(B, C, H, W) of any size -> (B, C, H', W'), completed by mirror images at the edges.
 

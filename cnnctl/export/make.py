@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -27,6 +28,7 @@ from cnnctl.export import (
     onnx,
     parity,
     quantize,
+    remade,
     safetensors,
     shown,
     torch_export,
@@ -127,7 +129,7 @@ def _shown(job: Job) -> Shown | masks.Shown:
 
 def _about(job: Job, *, own_loss: bool) -> Manifest:
     export, data = job.export, job.train.data
-    parts = (PREPROCESS, SOFTMAX)
+    parts = (PREPROCESS,) if job.net.TASK == "reconstruct" else (PREPROCESS, SOFTMAX)
     usual = parts if export.format in WHOLE else ()
     include = usual if export.include is None else export.include
     versions = {name: metadata.version(name) for name in PACKAGES.get(export.format, ())}
@@ -153,6 +155,8 @@ def _sides(net: Net) -> dict[str, int]:
 
 def _own_loss(eager: Eager, seen: Shown) -> bool:
     """Whether the net's loss is another than cross-entropy, seen on images."""
+    if eager.net.TASK == "reconstruct":
+        return True
     images, labels = next(seen.chunks())
     logits = eager(images)
     usual, own = float(cross_entropy(logits, labels)), float(eager.loss(logits, labels))
@@ -211,7 +215,10 @@ def _prove(  # noqa: PLR0913 - what is compared, and how
 ) -> dict[str, Any]:
     export, any_error = job.export, about.quantize is not None
     usual, usual_raw = parity.USUAL[about.precision], parity.USUAL_RAW[about.precision]
-    proof = Proof(
+    kind = (
+        functools.partial(remade.Remade, manifest=about) if about.task == "reconstruct" else Proof
+    )
+    proof = kind(
         softmax=SOFTMAX in about.include,
         tolerance=None if any_error else export.tolerance or usual,
         raw_tolerance=None if any_error else export.raw_tolerance or usual_raw,

@@ -19,7 +19,7 @@ from torch.nn.functional import interpolate
 from cnnctl.data.pair_reading import Entire, Seen
 from cnnctl.data.pairs import Pairs
 from cnnctl.data.source import Source
-from cnnctl.export.parity import Difference, Proof, Tell, judge
+from cnnctl.export.parity import Difference, Proof, Tell, judge, told
 from cnnctl.scoring.scorer import Scorer
 from cnnctl.tasks.segment import confusion, fitted, overlaps
 
@@ -72,6 +72,8 @@ class Shown:
 
 class Difference2d(Difference):
     """Between the masks of two scorers; `n` counts pixels."""
+
+    FIGURE = "miou"
 
     def __init__(self, classes: int, *, softmax: bool) -> None:
         super().__init__(softmax=softmax)
@@ -128,23 +130,8 @@ def prove(  # noqa: PLR0913 - two scorers, and what they are shown
             difference.add(wanted, answers, masks)
         done += len(images)
         tell("comparing", done, len(shown))
-    errors = [
-        judge(one, "tolerance", proof.tolerance, f"batches of {size}")
-        for size, one in found.items()
-    ]
-    rows = [{"batch_size": size, **one.document()} for size, one in found.items()]
-    worst = {
-        **min(rows, key=lambda row: row["miou_export"]),
-        "max_abs_error": max(row["max_abs_error"] for row in rows),
-        "top1_agreement": min(row["top1_agreement"] for row in rows),
-    }
-    return {
-        **worst,
-        "of": "probabilities" if proof.softmax else "logits",
-        "error": max(errors), "tolerance": proof.tolerance,
-        "split": shown.split, "batch_size": None, "batches": rows,
-        "raw": _other_sizes(proof, eager, file, shown, tell),
-    }  # fmt: skip
+    proven = told(proof, found, shown.split)
+    return proven | {"raw": _other_sizes(proof, eager, file, shown, tell)}
 
 
 def _other_sizes(

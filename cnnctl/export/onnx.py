@@ -76,11 +76,12 @@ def describe(file: Path, manifest: Manifest) -> None:
     model = onnx.load(str(file))
     _strip(model)
     model.producer_name, model.producer_version = "cnnctl", __version__
+    names = json.dumps(dict(enumerate(manifest.classes)), ensure_ascii=False)
     onnx.helper.set_model_props(
         model,
         {
             ENTRY: manifest.text(),
-            "names": json.dumps(dict(enumerate(manifest.classes)), ensure_ascii=False),
+            **({} if manifest.task == "reconstruct" else {"names": names}),
             "input": json.dumps(manifest.takes, ensure_ascii=False),
             "output": json.dumps(manifest.gives, ensure_ascii=False),
             "model": manifest.model,

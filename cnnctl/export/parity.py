@@ -11,7 +11,7 @@ logits of both are no further apart than the tolerance.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,9 @@ Tell = Callable[[str, int, int], None]
 class Difference:
     """Between the answers of two scorers, summed up over batches."""
 
+    LARGEST = "logit"  # of whose largest the error is a share
+    FIGURE = "top1"  # the batch size that is worst by it is told
+
     def __init__(self, *, softmax: bool) -> None:
         self.softmax = softmax
         self.n = 0
@@ -61,11 +64,7 @@ class Difference:
 
     def compare(self, wanted: Tensor, found: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B, classes) of the net and of the file -> the classes that they name, (B,)."""
-        if not torch.isfinite(wanted).all():
-            raise ExportError("the net itself gives numbers that are not finite", "train it anew")
-        if not torch.isfinite(found).all():
-            text = "the file gives numbers that are not finite where the net's are"
-            raise ExportError(text, "precision=fp32 has the range of the net")
+        require_finite(wanted, found)
         first, second = wanted.argmax(1), found.argmax(1)
         centred = wanted.double() - wanted.double().mean(1, keepdim=True)
         judged, its = self._judged(wanted), self._judged(found)
@@ -110,6 +109,28 @@ class Proof:
     tolerance: float | None
     raw_tolerance: float | None
 
+    @property
+    def of(self) -> str:
+        """What the file gives."""
+        return "probabilities" if self.softmax else "logits"
+
+    def difference(self) -> Difference:
+        """No images yet."""
+        return Difference(softmax=self.softmax)
+
+    def truth(self, images: Tensor, labels: Tensor) -> Tensor:  # noqa: ARG002 - `remade` wants the images
+        """What answers about images uint8 (B, C, size, size) with labels (B,) should be."""
+        return labels
+
+
+def require_finite(wanted: Tensor, found: Tensor) -> None:
+    """Raise ExportError if the answers of the net or of the file are not finite."""
+    if not torch.isfinite(wanted).all():
+        raise ExportError("the net itself gives numbers that are not finite", "train it anew")
+    if not torch.isfinite(found).all():
+        text = "the file gives numbers that are not finite where the net's are"
+        raise ExportError(text, "precision=fp32 has the range of the net")
+
 
 def judge(found: Difference, key: str, allowed: float | None, what: str) -> float:
     """The error, as the tolerance counts it. Raises ExportError if it, or a tie, is too large."""
@@ -117,7 +138,7 @@ def judge(found: Difference, key: str, allowed: float | None, what: str) -> floa
     if allowed is None or max(error, gap) <= allowed:
         return error
     text = f"the file does not compute what the net computes: on {what} it is off by {error:.2g}"
-    text += f" of the largest logit, {allowed:.2g} is allowed"
+    text += f" of the largest {found.LARGEST}, {allowed:.2g} is allowed"
     if error <= allowed:
         text = f"the file names other classes than the net: on {what}, where the net has them"
         text += f" {gap:.2g} of the largest logit apart, {allowed:.2g} would be a tie"
@@ -130,30 +151,34 @@ def prove(  # noqa: PLR0913 - two scorers, and what they are shown
 ) -> dict[str, Any]:
     """The largest error and the top-1 figures, in all and by batch size."""
     sizes = sorted({min(batch, len(shown)) for batch in batches})
-    found = {size: Difference(softmax=proof.softmax) for size in sizes}
+    found = {size: proof.difference() for size in sizes}
     done = 0
     for images, labels in shown.chunks():
         wanted = eager(images)
         for size, difference in found.items():
             answers = [file(part) for part in images.split(size)]
-            difference.add(wanted, torch.cat(answers), labels)
+            difference.add(wanted, torch.cat(answers), proof.truth(images, labels))
         done += len(labels)
         tell("comparing", done, len(shown))
+    return told(proof, found, shown.split)
+
+
+def told(proof: Proof, found: Mapping[int, Difference], split: str) -> dict[str, Any]:
+    """The document, of what was found by batch size. Raises ExportError as `judge` does."""
     errors = [
         judge(one, "tolerance", proof.tolerance, f"batches of {size}")
         for size, one in found.items()
     ]
     rows = [{"batch_size": size, **one.document()} for size, one in found.items()]
-    worst = {
-        **min(rows, key=lambda row: row["top1_export"]),
-        "max_abs_error": max(row["max_abs_error"] for row in rows),
-        "top1_agreement": min(row["top1_agreement"] for row in rows),
-    }
+    figure = next(iter(found.values())).FIGURE
+    worst = dict(min(rows, key=lambda row: row[f"{figure}_export"]))
+    for name, pick in (("max_abs_error", max), ("top1_agreement", min)):
+        if name in worst:
+            worst[name] = pick(row[name] for row in rows)
     return {
         **worst,
-        "of": "probabilities" if proof.softmax else "logits",
-        "error": max(errors), "tolerance": proof.tolerance,
-        "split": shown.split, "batch_size": None, "batches": rows,
+        "of": proof.of, "error": max(errors), "tolerance": proof.tolerance,
+        "split": split, "batch_size": None, "batches": rows,
     }  # fmt: skip
 
 
@@ -164,9 +189,10 @@ def prove_raw(
     from cnnctl.data.reading import Whole
 
     images, scaled = shown.raw()
-    view, found = Whole(shown.size), Difference(softmax=proof.softmax)
+    view, found = Whole(shown.size), proof.difference()
     for number, (image, label) in enumerate(images):
-        found.add(eager(view(image)), file(image), label)
+        seen = view(image)
+        found.add(eager(seen), file(image), proof.truth(seen, label))
         tell("comparing in their own sizes", number + 1, len(images))
     error = judge(found, "raw_tolerance", proof.raw_tolerance, "images of other sizes")
     sides = {tuple(image.shape[-2:]) for image, _ in images}

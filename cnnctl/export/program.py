@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.fx.experimental import _config as config
 
-from cnnctl.export.frame import Frame, Normalise, unpools
+from cnnctl.export.frame import Frame, Normalise, Restore, unpools
 from cnnctl.export.preprocess import Preprocess
 from cnnctl.manifest import PREPROCESS, SOFTMAX, Manifest
 from cnnctl.nets.segmenter import Segmenter
@@ -23,31 +23,36 @@ ODD = (5, 9)  # pixels that the example is higher and wider than what the net ta
 class Program(nn.Module):
     """Takes and gives what a manifest says; in between, the net in its precision.
 
-    Resizing and normalising are float32 in any precision, and so is the softmax.
+    Resizing, normalising and what undoes it are float32 in any precision, and so is the softmax.
     """
 
     def __init__(self, net: nn.Module, manifest: Manifest) -> None:
         super().__init__()
         whole, (mean, std) = PREPROCESS in manifest.include, (manifest.mean, manifest.std)
-        self.preprocess, self.frame = nn.Identity(), None
+        self.preprocess, self.frame, self.restore = nn.Identity(), None, nn.Identity()
+        unpools(net)
         if isinstance(net, Segmenter):
             net.framed = False
-            unpools(net)
             self.preprocess = Normalise(mean, std) if whole else nn.Identity()
             self.frame = Frame(*sides(manifest)) if whole and sides(manifest) != ANY else None
         elif whole:
             self.preprocess = Preprocess(manifest.size, mean, std)
+        if whole and manifest.task == "reconstruct":
+            self.restore = Restore(mean, std)
         self.number = torch.float16 if manifest.precision == "fp16" else torch.float32
         self.net = net.to(self.number)
         self.softmax = SOFTMAX in manifest.include
         self.requires_grad_(requires_grad=False).eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """uint8 or float32 (B, C, H, W) -> float32 (B, classes), of masks (B, classes, H, W)."""
+        """uint8 or float32 (B, C, H, W) -> float32 (B, classes), of masks (B, classes, H, W).
+
+        Of images that are made anew (B, C, size, size).
+        """
         shown = self.preprocess(images)
         if self.frame is not None:
             shown = self.frame(shown)
-        logits = self.net(shown.to(self.number)).float()
+        logits = self.restore(self.net(shown.to(self.number)).float())
         if self.frame is not None:
             logits = self.frame.cut(logits, images)
         return logits.softmax(1) if self.softmax else logits

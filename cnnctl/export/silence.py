@@ -8,7 +8,9 @@ import warnings
 from collections.abc import Iterator
 
 DEPRECATED = r"`torch\.jit\.\w+` is deprecated"  # torchscript is asked for by name
-DECIDED = r"Converting a tensor to a Python boolean"  # torch's own, of images without a pixel
+# torch's own, of images without a pixel, and borders of a net that takes one size alone
+DECIDED = r"Converting a tensor to a Python boolean"
+DECIDES = r"torch\.nn\.functional|cnnctl\.mirror"
 CHATTY = (
     "torch.fx.experimental.symbolic_shapes",  # looks for the user's code, where we have an error
     "torch.onnx",
@@ -23,7 +25,7 @@ def quiet() -> Iterator[None]:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", DEPRECATED)
-        warnings.filterwarnings("ignore", DECIDED, module=r"torch\.nn\.functional")
+        warnings.filterwarnings("ignore", DECIDED, module=DECIDES)
         try:
             yield
         finally:

@@ -16,6 +16,8 @@ OPENED = {  # the fourth line: the file, and what it says of the image
     ),
     "torchscript": ('file = torch.jit.load("{name}")', "found = file(torch.tensor(image))[0]"),
 }
+NAMED = 'print(json.loads(pathlib.Path("manifest.json").read_text())["classes"][found.argmax()])'
+MADE = "anew.png"
 NEEDS = {"onnx": "onnxruntime", "torch_export": "torch", "torchscript": "torch"}
 
 
@@ -27,14 +29,29 @@ def lines(manifest: Manifest, name: str) -> tuple[str, str]:
         return "python", _for_masks(manifest, name)
     opened, asked = (line.format(name=name) for line in OPENED[manifest.format])
     size = manifest.size
+    remade, needs = manifest.task == "reconstruct", NEEDS[manifest.format]
+    needs = f"numpy, {needs}" if remade else f"json, numpy, pathlib, {needs}"
     code = [
-        f"import json, numpy, pathlib, {NEEDS[manifest.format]}; from PIL import Image, ImageOps",
+        f"import {needs}; from PIL import Image, ImageOps",
         f'picture = Image.open("{IMAGE}"); picture.draft(None, ({size}, {size}))',
         _image(manifest),
         f"{opened}; {asked}",
-        'print(json.loads(pathlib.Path("manifest.json").read_text())["classes"][found.argmax()])',
+        _saved(manifest) if remade else NAMED,
     ]
     return "python", "\n".join(code) + "\n"
+
+
+def _saved(manifest: Manifest) -> str:
+    """What is made of the image as a PNG; what is beyond black and white is cut off."""
+    made = "numpy.asarray(found)"
+    made += "[0]" if manifest.channels == 1 else ".transpose(1, 2, 0)"
+    if PREPROCESS not in manifest.include:
+        mean, std = (
+            numbers[0] if manifest.channels == 1 else list(numbers)
+            for numbers in (manifest.mean, manifest.std)
+        )
+        made = f"({made} * {std} + {mean})"
+    return f'Image.fromarray((255 * {made}).round().clip(0, 255).astype("uint8")).save("{MADE}")'
 
 
 def _image(manifest: Manifest) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from cnnctl.report.format import count, duration, number, percent
+from cnnctl.report.format import count, duration, image_count, number, percent
 from cnnctl.report.table import columns, pairs
 
 MANY = 20  # classes above which only the worst are shown
@@ -189,7 +189,7 @@ def _p(chance: float) -> str:
 
 def measured(data: dict[str, Any]) -> str:
     """1,500 images of test."""
-    return f"{count(data['n'])} images of {data['split']}"
+    return f"{image_count(data['n'])} of {data['split']}"
 
 
 def value(name: str, figure: float | None) -> str:

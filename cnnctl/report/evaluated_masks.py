@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cnnctl.report.evaluated import CUT, ORDER, between, kept, measured, value
-from cnnctl.report.format import count, duration, percent
+from cnnctl.report.format import count, duration, image_count, percent
 from cnnctl.report.table import columns, pairs
 
 MANY = 21  # classes, as PASCAL VOC has them, above which only the worst are shown
@@ -138,8 +138,8 @@ def _differences(told: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     return [
         *rows,
-        ("first better", f"on {count(told['first_better'])} images"),
-        ("second better", f"on {count(told['second_better'])} images"),
+        ("first better", f"on {image_count(told['first_better'])}"),
+        ("second better", f"on {image_count(told['second_better'])}"),
     ]
 
 

@@ -9,6 +9,8 @@ from rich.console import Console
 from cnnctl.report.format import count, percent
 from cnnctl.report.table import columns, pairs
 
+FIGURES = {"top1": "top-1", "miou": "mean IoU", "explained": "explained"}
+
 
 def exported(console: Console, data: dict[str, Any]) -> None:
     """The proof by batch size, what integers cost, and where the files are."""
@@ -17,16 +19,18 @@ def exported(console: Console, data: dict[str, Any]) -> None:
     rows = [(f"batches of {row['batch_size']}", row) for row in parity["batches"]]
     if parity["raw"] is not None:
         rows.append((_sizes(parity["raw"]), parity["raw"]))
-    key, name = ("miou", "mean IoU") if "miou_eager" in parity else ("top1", "top-1")
+    key = next(one for one in FIGURES if f"{one}_eager" in parity)
+    same = ["same class"] if "top1_agreement" in parity else []
+    name, ends = FIGURES[key], ("net", "file")
+    head = [corner, "images", "largest error", *same, *(f"{name} {end}" for end in ends)]
     cells = [
         [
             what, count(row["n"]), _error(row["max_abs_error"]),
-            percent(row["top1_agreement"]),
-            percent(row[f"{key}_eager"]), percent(row[f"{key}_export"]),
+            *(percent(row["top1_agreement"]) for _ in same),
+            *(percent(row[f"{key}_{who}"]) for who in ("eager", "export")),
         ]
         for what, row in rows
     ]  # fmt: skip
-    head = (corner, "images", "largest error", "same class", f"{name} net", f"{name} file")
     columns(console, head, cells, text=(corner,), drops=("images",), gives=(corner,))
     console.print()
     files = ("file", "manifest", "card")
@@ -38,7 +42,7 @@ def exported(console: Console, data: dict[str, Any]) -> None:
     console.print()
     console.print("next")
     other = f"cnnctl bench {data['file']}"
-    if key == "miou":
+    if key != "top1":
         other = f"cnnctl predict {data['file']} FOLDER"
     for command in (f"cnnctl evaluate {data['file']}", other):
         console.print(f"  {command}", soft_wrap=True)
@@ -59,7 +63,8 @@ def _format(data: dict[str, Any]) -> str:
 
 
 def _tolerance(parity: dict[str, Any]) -> str:
-    error = f"{_error(parity['error'])} of the largest logit"
+    largest = "intensity" if "explained_eager" in parity else "logit"
+    error = f"{_error(parity['error'])} of the largest {largest}"
     if parity["tolerance"] is None:
         return f"{error}; int8 is judged by top-1"
     return f"{error}, {_error(parity['tolerance'])} is allowed"

@@ -8,6 +8,11 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
+def image_count(value: int) -> str:
+    """1 -> 1 image; 1500 -> 1,500 images."""
+    return f"{count(value)} image{'' if value == 1 else 's'}"
+
+
 def percent(fraction: float | None) -> str:
     """0.9861 -> 98.61 %; None -> a dash."""
     return "–" if fraction is None else f"{100 * fraction:.2f} %"

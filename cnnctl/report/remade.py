@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cnnctl.report.evaluated import CUT, ORDER
-from cnnctl.report.format import count, decibels, duration, number, percent
+from cnnctl.report.format import count, decibels, duration, image_count, number, percent
 from cnnctl.report.predicted import failed, plain
 from cnnctl.report.table import columns, pairs
 
@@ -38,8 +38,8 @@ def remade_paired(console: Console, data: dict[str, Any]) -> None:
     ]
     columns(console, (corner, "first", "second", "second − first"), rows, text=(corner,))
     console.print()
-    closer = [(f"{word} closer", count(told[f"{word}_closer"])) for word in ORDER]
-    pairs(console, [(word, f"{many} images") for word, many in closer])
+    closer = [(f"{word} closer", image_count(told[f"{word}_closer"])) for word in ORDER]
+    pairs(console, closer)
     console.print()
     _winner(console, told["better"], [f"the {word} is better" for word in ORDER])
     rows = [(word, one["checkpoint"]) for word, one in zip(ORDER, data["nets"], strict=True)]
@@ -146,7 +146,7 @@ def _winner(console: Console, better: int | None, words: list[str]) -> None:
 
 
 def _measured(data: dict[str, Any]) -> str:
-    return f"{count(data['n'])} images of {data['split']}"
+    return f"{image_count(data['n'])} of {data['split']}"
 
 
 def _sources(data: dict[str, Any]) -> list[tuple[str, str]]:

@@ -47,6 +47,8 @@ class Exported:
         given = images if PREPROCESS in self.manifest.include else self._given(images)
         parts = [given] if self.manifest.dynamic_batch else list(given.split(1))
         found = torch.cat([self.run(part).float().cpu() for part in parts])
+        if self.manifest.task == "reconstruct":
+            return self._remade(found)
         wanted = (len(self.classes),)
         if self.manifest.margin is not None:
             height, width = images.shape[-2:]
@@ -61,16 +63,30 @@ class Exported:
 
         None, too, where a probability was too small for its number: its loss has no bound.
         """
+        if self.manifest.own_loss:
+            return None
         counts = torch.ones_like(labels, dtype=torch.bool)
         if self.manifest.margin is not None:  # masks: their first plane are the classes
             labels = labels[:, 0].long()
             counts = labels != IGNORE
         chosen = logits.gather(1, labels.where(counts, 0)[:, None])[:, 0]
         lost = bool(((chosen <= math.log(TINY)) & counts).any())
-        if self.manifest.own_loss or (lost and SOFTMAX in self.manifest.include):
+        if lost and SOFTMAX in self.manifest.include:
             return None
         loss = cross_entropy(logits, labels, ignore_index=IGNORE if counts.dim() > 1 else -1)
         return loss if counts.any() else torch.zeros(())
+
+    def _remade(self, found: Tensor) -> Tensor:
+        """What the net itself gives for images that it makes anew, (B, C, size, size)."""
+        about = self.manifest
+        wanted = torch.Size((about.channels, about.size, about.size))
+        if found.shape[1:] != wanted:
+            text = f"the file makes {weights.size(found[0])} of an image, its manifest says"
+            raise CheckpointError(f"{text} {'x'.join(map(str, wanted))}", "export it anew")
+        if PREPROCESS not in about.include:
+            return found
+        mean, std = (torch.tensor(one).view(-1, 1, 1) for one in (about.mean, about.std))
+        return (found - mean) / std
 
     def _given(self, images: Tensor) -> Tensor:
         """As the net alone takes it: of masks, with mirrored borders."""

@@ -48,12 +48,15 @@ def bootstrap(
     net that is calibrated to perfection, is held less often than 95 times in a hundred.
 
     None for a figure that drawing again does not change: of one image, or where all are right.
+    Draws of which a figure is NaN, as that of a class that none of their images has, are left out
+    of its interval.
     """
     generator = np.random.default_rng(seed)
     figures = statistic(np.ones(images))
     drawn = np.stack([statistic(weights) for weights in _drawn(generator, images)])
-    ends = np.percentile(drawn, TAILS, axis=0) - 2 * (drawn.mean(0) - figures)
-    known = np.ptp(drawn, axis=0) > ROUNDING * np.abs(figures)
+    drawn = np.where(np.isnan(drawn).all(0), 0, drawn)  # numpy warns of columns without a number
+    ends = np.nanpercentile(drawn, TAILS, axis=0) - 2 * (np.nanmean(drawn, axis=0) - figures)
+    known = np.nanmax(drawn, axis=0) - np.nanmin(drawn, axis=0) > ROUNDING * np.abs(figures)
     held = np.clip(ends, *limits).T.tolist()
     return [one if moves else None for one, moves in zip(held, known.tolist(), strict=True)]
 

@@ -24,7 +24,7 @@ from cnnctl.errors import CnnctlError, DataError
 from cnnctl.scoring import boundary, compare
 from cnnctl.scoring.scorer import TINY, Scorer
 from cnnctl.scoring.scores import Scores, Tell, measured
-from cnnctl.tasks.segment import confusion, fitted, overlaps
+from cnnctl.tasks.segment import confusion, fitted, measuring, overlaps
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,8 @@ def score(asked: Sequence[Asked], judging: Judging, tell: Tell) -> list[MaskScor
     """What each net says of a split and, of several, the mean of their probabilities last.
 
     All see an image at the same time. Raises DataError if there is no such split, its classes are
-    not those of a net, the images or their masks are not the same, or one cannot be read; and what
-    `Tally.scores` raises.
+    not those of a net, the images or their masks are not the same, or one cannot be read;
+    CnnctlError for images that are too large, and what `Tally.scores` raises.
     """
     about = [_about(one, judging.split) for one in asked]
     for one, other in zip(asked, about, strict=True):
@@ -190,7 +190,8 @@ def _answers(asked: Asked, split: str) -> Iterator[Answer]:
     """Image by image; those of one batch that are of several sizes are not in their order."""
     for several in DataModule(asked.source, asked.train).evaluation(split):
         for pixels in several:
-            logits = fitted(asked(pixels.images), pixels.labels)
+            with measuring(pixels.images, "see them part by part: tile=512, or less"):
+                logits = fitted(asked(pixels.images), pixels.labels)
             for number, one, mask in zip(
                 pixels.ticket.samples.tolist(), logits, pixels.labels[:, 0], strict=True
             ):

@@ -27,7 +27,7 @@ def compare(first: MaskScores, second: MaskScores, seed: int) -> dict[str, Any]:
     """
     one, other = (_all(found) for found in (first, second))
     names = ("miou", *BESIDE)
-    gaps = other(np.ones(len(first))) - one(np.ones(len(first)))
+    gaps = np.nan_to_num(other(np.ones(len(first))) - one(np.ones(len(first))))
     ends = intervals.bootstrap(lambda drawn: other(drawn) - one(drawn), len(first), seed)
     known = [metrics(found) for found in (first, second)]
     told = {
@@ -75,7 +75,7 @@ def gains(members: Sequence[MaskScores], together: MaskScores, seed: int) -> dic
     return {
         "mean_miou": float(np.mean(shares)), "best": best, "best_miou": shares[best],
         "gain_over_mean": {
-            "difference": float(gain(np.ones(len(together)))[0]),
+            "difference": float(np.nan_to_num(gain(np.ones(len(together))))[0]),
             "interval": intervals.bootstrap(gain, len(together), seed)[0],
         },
         "gain_over_best": compare(members[best], together, seed),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -57,27 +58,27 @@ def metrics(found: MaskScores) -> dict[str, float | None]:
     """
     counts = torch.from_numpy(found.counts.sum(0, dtype=np.int64)).double()
     sides, edge, loss = drawn(found)(np.ones(len(found)))
-    _, _, _, accuracy, frequency = whole(*sides)
+    _, _, _, accuracy, frequency = np.nan_to_num(whole(*sides)).tolist()
     return {
         **overlaps(counts),
         "mean_accuracy": accuracy,
         "frequency_weighted_iou": frequency,
         "boundary_f1": edge if np.isfinite(found.boundary).any() else None,
-        "loss": loss if np.isfinite(found.losses).all() else None,
+        "loss": float(np.nan_to_num(loss)) if np.isfinite(found.losses).all() else None,
     }
 
 
 def whole(
     hits: np.ndarray, masks: np.ndarray, taken: np.ndarray
 ) -> tuple[float, float, float, float, float]:
-    """The first five figures, from pixels (classes,): right, of the masks, of the net; 0 of none.
+    """The first five figures, from pixels (classes,): right, of the masks, of the net; or NaN.
 
     Hits may be weighted, as those of images that are drawn several times.
     """
     there, known, total = masks + taken > 0, masks > 0, masks.sum()
     if not total:
-        return 0.0, 0.0, 0.0, 0.0, 0.0
-    iou = _iou(hits, masks, taken)
+        return math.nan, math.nan, math.nan, math.nan, math.nan
+    iou = np.nan_to_num(_iou(hits, masks, taken))
     dice = 2 * hits[there] / (masks + taken)[there]
     recall = hits[known] / masks[known]
     return (
@@ -114,7 +115,7 @@ def by_image(found: MaskScores) -> dict[str, np.ndarray]:
     """Of each image alone, (N,): pixels that count, overlaps, boundary F1 and mean loss; or NaN."""
     pixels = found.counts.sum((1, 2), dtype=np.int64)
     rows = [whole(*sides) for sides in zip(*_sides(found), strict=True)]
-    shares = np.where(pixels[:, None] > 0, np.array(rows).reshape(-1, 5), np.nan).T
+    shares = np.array(rows).reshape(-1, 5).T
     loss = np.divide(found.losses, pixels, out=np.full(len(found), np.nan), where=pixels > 0)
     return {
         "pixels": pixels, "miou": shares[0], "dice": shares[1], "pixel_accuracy": shares[2],
@@ -130,7 +131,10 @@ def edges(found: MaskScores) -> np.ndarray:
 
 
 def drawn(found: MaskScores) -> Callable[[np.ndarray], Drawn]:
-    """Of images that are drawn so often (N,): pixels as `whole` takes them, boundary F1, loss."""
+    """Of images that are drawn so often (N,): pixels as `whole` takes them, boundary F1, loss.
+
+    The last two are NaN where no image that is drawn has them.
+    """
     sides, edge = [side.astype(np.float64) for side in _sides(found)], edges(found)
     known = np.isfinite(edge).astype(np.float64)
     losses = np.where(np.isfinite(found.losses), found.losses, 0)
@@ -138,8 +142,8 @@ def drawn(found: MaskScores) -> Callable[[np.ndarray], Drawn]:
 
     def of(weights: np.ndarray) -> Drawn:
         outlined, counted = weights @ known, weights @ pixels
-        loss = weights @ losses / counted if counted else 0.0
-        score = weights @ edge / outlined if outlined else 0.0
+        loss = weights @ losses / counted if counted else math.nan
+        score = weights @ edge / outlined if outlined else math.nan
         hits, masks, taken = (weights @ side for side in sides)
         return (hits, masks, taken), float(score), float(loss)
 
@@ -156,6 +160,6 @@ def _sides(found: MaskScores) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _iou(hits: np.ndarray, masks: np.ndarray, taken: np.ndarray) -> np.ndarray:
-    """Of each class; 0 of none."""
+    """Of each class; NaN of none."""
     union = masks + taken - hits
-    return np.divide(hits, union, out=np.zeros(len(hits)), where=union > 0)
+    return np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)

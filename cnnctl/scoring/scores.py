@@ -21,6 +21,8 @@ from cnnctl.scoring.looking import Looks
 from cnnctl.scoring.scorer import Scorer
 from cnnctl.scoring.ways import Way
 
+SHOWN = 5  # classes that are named where those of net and data differ
+
 Tell = Callable[[str, int, int], None]  # what is done, images so far, images in all
 
 
@@ -89,10 +91,14 @@ def measured(scorer: Scorer, source: Source, split: str, data: str) -> Images:
 def same_classes(known: tuple[str, ...], classes: tuple[str, ...]) -> None:
     """A net's outputs mean the classes it was trained on, in their order. Raises DataError."""
     if known != classes:
-        trained, given = ", ".join(known[:5]), ", ".join(classes[:5])
-        text = f"the net knows {len(known)} classes ({trained}, …)"
-        text += f", the data has {len(classes)} ({given}, …)"
-        raise DataError(text, "evaluate on data with the same classes")
+        text = f"the net knows {len(known)} classes ({_first(known)})"
+        text += f", the data has {len(classes)} ({_first(classes)})"
+        order = ", in the same order" if sorted(known) == sorted(classes) else ""
+        raise DataError(text, f"evaluate on data with the same classes{order}")
+
+
+def _first(names: tuple[str, ...]) -> str:
+    return ", ".join(names if len(names) <= SHOWN else (*names[:SHOWN], "…"))
 
 
 def _read(

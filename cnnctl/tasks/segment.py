@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -10,8 +12,9 @@ from torch.nn.functional import interpolate
 
 from cnnctl.config.masks import IGNORE
 from cnnctl.data.prepare import Batch
+from cnnctl.errors import CnnctlError
 from cnnctl.nets.net import Net
-from cnnctl.tasks.gradient import Measured
+from cnnctl.tasks.gradient import Measured, is_oom
 from cnnctl.tasks.steps import Configure
 from cnnctl.tasks.task import Task
 
@@ -46,12 +49,13 @@ class Segment(Task):
         return {"loss": float(loss / confusion.sum().clamp(min=1)), **overlaps(confusion)}
 
     def measured(self, batch: Batch) -> Measured:
-        """One batch of images of one size."""
-        logits: Any = self.net(batch.images)
-        if self.mirror:
-            logits = (logits + self.net(batch.images.flip(3)).flip(3)) / 2
-        logits = fitted(logits, batch.labels)
-        return Measured(self.net.loss(logits, batch.labels), logits, batch.labels)
+        """One batch of images of one size. Raises CnnctlError if they are too large."""
+        with measuring(batch.images, "make them smaller: data.resize=…"):
+            logits: Any = self.net(batch.images)
+            if self.mirror:
+                logits = (logits + self.net(batch.images.flip(3)).flip(3)) / 2
+            logits = fitted(logits, batch.labels)
+            return Measured(self.net.loss(logits, batch.labels), logits, batch.labels)
 
 
 class Overlap:
@@ -108,6 +112,20 @@ def overlaps(counts: Tensor) -> dict[str, float]:
         "dice": float((2 * hits / both).mean()),
         "pixel_accuracy": float(hits.sum() / counts.sum()),
     }
+
+
+@contextlib.contextmanager
+def measuring(images: Tensor, hint: str) -> Iterator[None]:
+    """Raises CnnctlError, with `hint`, where images (B, C, H, W) do not fit into the memory."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_oom(error):
+            raise
+        count, _, height, width = images.shape
+        few = "an image" if count == 1 else f"{count} images"
+        text = f"out of memory: {few} of {width}x{height} pixels, which are measured whole"
+        raise CnnctlError(text, hint) from None
 
 
 def fitted(logits: Tensor, masks: Tensor) -> Tensor:

@@ -94,7 +94,7 @@ def test_keys_of_a_runs_optimizer_can_be_changed_one_by_one(run: Path) -> None:
     assert typed.optimizer.momentum == 0
     other, _ = settled(str(run), "optimizer=adamw", "optimizer.lr=0.1")
     assert (other.optimizer.name, other.optimizer.lr) == ("adamw", 0.1)
-    text = "unknown key 'optimizer.betas'"
+    text = "unknown key 'optimizer.betas' (a key of optimizer=adam, optimizer=adamw)"
     assert refusal(ConfigError, str(run), "optimizer.betas=[0.9,0.9]") == text
 
 

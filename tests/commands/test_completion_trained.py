@@ -81,7 +81,7 @@ def test_verbs_that_take_a_trained_net_complete_run_folders() -> None:
     Path("outputs/train/2026-01-01_a/config.yaml").touch()
     for verb in completion.TRAINED:
         run, key = "outputs/train/2026-01-01_a", "outputs="
-        output = ["output="] if verb == "export" else []
+        output = ["output="] if verb in ("export", "predict") else []
         assert candidates([verb], "outp") == sorted([run, *output, key])
     assert (
         candidates(["predict", "latest"], "outputs/train/2026-01-01") == []

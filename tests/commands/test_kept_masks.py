@@ -5,8 +5,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from judged import asked, noisy, pairs
 from PIL import Image
-from segmented import asked, noisy, pairs
 
 from cnnctl.commands import kept_masks
 from cnnctl.commands.kept_masks import Part

@@ -188,3 +188,14 @@ def test_without_batch_norm_a_step_may_be_made_in_two_parts(cnnctl, trained, wor
     run = trained(*words)
     outcome = cnnctl("train", "--resume", str(run), "trainer.max_epochs=2", *HALVES, "--json")
     assert (outcome.code, outcome.document["result"]["epochs"]) == (0, 2)
+
+
+@pytest.mark.parametrize("loss", ["dice", "focal"])
+def test_the_overlap_of_a_batch_is_not_that_of_its_parts(cnnctl, loss) -> None:
+    words = ["data=shapes", "data.images=12", "data.size=8", "data.batch_size=4", f"loss={loss}"]
+    words += ["model=unet_small", "model.widths=[2,2]", "model.norm=none", *WORDS[4:]]
+    run = cnnctl("train", *words, "--json").document["result"]["run"]
+    halves = ("data.batch_size=2", "trainer.accumulate=2", "trainer.max_epochs=2")
+    done = cnnctl("train", "--resume", run, *halves)
+    told = "loss=dice would see other images together than the run has so far"
+    assert (done.code, told in done.err) == ((2, True) if loss == "dice" else (0, False))

@@ -27,7 +27,10 @@ PIXELS = "loss=dice is one of pixels, but lenet5 gives no class of each"
             ["model=unet_small", "augment=trivial"],
             "augment.policy=trivial knows no masks (set augment.policy=null)",
         ),
-        (["model=unet_small", "loss.weights=[1,2]"], "unknown key 'loss.weights'"),
+        (
+            ["model=unet_small", "loss.weights=[1,2]"],
+            "unknown key 'loss.weights' (a key of loss=cross_entropy, loss=dice, loss=focal)",
+        ),
         (
             ["model=unet_small", "loss=focal", "loss.weights=[1,2]"],
             (

@@ -79,3 +79,11 @@ def test_an_unreadable_file_is_listed_without_facts(text, tmp_path) -> None:
     assert {value for key, value in row.items() if key != "name"} == {None}
     (option,) = [row for row in catalog.options("model", [tmp_path]) if row["name"] == "mine"]
     assert option == {"name": "mine", "about": "Mine"}
+
+
+def test_options_that_have_a_key() -> None:
+    assert catalog.having("loss", "gamma") == ["focal"]
+    assert catalog.having("loss", "weights") == ["cross_entropy", "dice", "focal"]
+    assert "fcn8s" in catalog.having("model", "padding")  # which stands in fcn32s
+    assert catalog.having("loss", "nope") == []
+    assert catalog.having("nope", "weights") == []

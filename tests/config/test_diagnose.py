@@ -24,6 +24,11 @@ LONGER = "(there are resnet101, resnet101_v1_5, resnet110, resnet1202, resnet152
     [
         ("nope=1", "unknown key 'nope'"),
         ("optimizer.lrr=1", "unknown key 'optimizer.lrr' (did you mean 'optimizer.lr'?)"),
+        (
+            "loss.weights=[1,2]",
+            "unknown key 'loss.weights' (a key of loss=cross_entropy, loss=dice, loss=focal)",
+        ),
+        ("loss.gamma=2", "unknown key 'loss.gamma' (a key of loss=focal)"),
         ("optimizer.lr.x=1", "unknown key 'optimizer.lr.x'"),
         ("modle=mlp", "unknown key 'modle' (did you mean 'model'?)"),
         ("recip=x", "unknown key 'recip' (did you mean 'recipe'?)"),

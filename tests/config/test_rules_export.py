@@ -117,26 +117,36 @@ def test_hardware_is_told_why_it_has_no_effect() -> None:
             "segment",
             {"quantize": "int8"},
             (
-                "quantize=int8 is proven by top-1, which a net for masks has not (precision=fp16 halves"
-                " the weights)"
+                "quantize=int8 is proven by top-1, which a net for masks has not"
+                " (precision=fp16 halves the weights)"
             ),
         ),
         (
             "segment",
             {"raw_tolerance": 0.1},
             (
-                "raw_tolerance has no effect on a net for masks: its file resizes nothing (tolerance=…"
-                " is that of all sizes)"
+                "raw_tolerance has no effect on a net for masks: its file resizes nothing"
+                " (tolerance=… is that of all sizes)"
             ),
         ),
         (
             "reconstruct",
-            {},
+            {"quantize": "int8"},
             (
-                "export writes nets that name classes, but this one gives each image anew (cnnctl"
-                " predict RUN FILE… makes the images)"
+                "quantize=int8 is proven by top-1, which a net that makes images anew has not"
+                " (precision=fp16 halves the weights)"
             ),
         ),
+        (
+            "reconstruct",
+            {"include": ("preprocess", "softmax")},
+            (
+                "include=softmax has no effect on a net that makes images anew: it gives"
+                " intensities (include=preprocess)"
+            ),
+        ),
+        ("reconstruct", {"include": ("preprocess",), "raw_tolerance": 0.1}, None),
+        ("reconstruct", {}, None),
     ],
 )
 def test_what_a_net_cannot_have(task: Any, changes: dict[str, Any], line: str | None) -> None:

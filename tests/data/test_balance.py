@@ -22,6 +22,13 @@ def test_classes_of_one_size_weigh_one() -> None:
     assert balance.weights(np.arange(12) % 4, 4).tolist() == [1, 1, 1, 1]
 
 
+def test_a_class_that_was_not_counted_weighs_as_the_rarest() -> None:
+    assert balance.of_counts(np.array([60, 0, 30, 10])).tolist() == pytest.approx(
+        [100 / 240, 100 / 40, 100 / 120, 100 / 40]
+    )
+    assert balance.of_counts(np.zeros(3, np.int64)).tolist() == [0, 0, 0]
+
+
 def test_drawing_by_weight_evens_the_classes_out() -> None:
     weights = balance.weights(LABELS, 3)[LABELS]
     drawn = np.concatenate(

@@ -15,8 +15,9 @@ from torchvision import datasets
 from cnnctl import data
 from cnnctl.config import catalog as listing
 from cnnctl.config import compose, paths, preflight
-from cnnctl.config.images import DATA, Published
+from cnnctl.config.images import Published
 from cnnctl.config.rules_published import EMNIST, UNDIVIDED
+from cnnctl.config.schema import DATA
 from cnnctl.data import digits
 from cnnctl.data.catalog import SETS
 

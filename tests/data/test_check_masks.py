@@ -133,6 +133,18 @@ def test_classes_in_few_images(tmp_path) -> None:
     assert rare["images"] <= 3
 
 
+def test_a_class_in_every_image_is_not_rare(tmp_path) -> None:
+    cells(tmp_path, 5)
+    for number in range(5):
+        mask = np.zeros((9, 12), np.uint8)
+        mask[2:5, 2:5] = 1
+        save(tmp_path / f"masks/{number}.png", mask)
+    document = checked(tmp_path)
+    images = document["splits"]["train"]["images"]
+    assert document["splits"]["train"]["holding"] == {"background": images, "cell": images}
+    assert document["findings"]["rare"] == []
+
+
 def test_shapes_are_good() -> None:
     numbers = section("shapes", images=60, size=32)
     document = check_masks.masks(data.load(numbers), numbers, lambda *_: None)

@@ -150,7 +150,8 @@ def test_the_first_of_several_is_named_and_the_others_are_counted(tmp_path) -> N
     cells(tmp_path, 6)
     for number in (2, 4, 5):
         (tmp_path / f"masks/{number}.png").unlink()
-    text = f"{tmp_path / 'images/2.png'} has no mask: there is no masks/2.png, and 2 more {SKIP}"
+    text = f"{tmp_path / 'images/2.png'} has no mask: there is no masks/2.png"
+    text += f"; 2 more cannot be used {SKIP}"
     assert refusal(lambda: load(tmp_path)) == text
 
 

@@ -56,6 +56,15 @@ def test_sixteen_bits_keep_their_levels() -> None:
     assert classes(found, legend, "m").tolist() == [[0, 255, 255, 1, 2]]
 
 
+@pytest.mark.parametrize("value", [-1, 65536])
+def test_what_is_beyond_sixteen_bits_is_no_class(value) -> None:
+    """Not even of a legend whose last value is where -1 would point to."""
+    data = stored(Image.fromarray(np.array([[0, 1], [value, 1]], np.int32)), "TIFF")
+    legend = Legend(("a", "b", "c"), (0, 1, 65535))
+    wanted = f"mask m.png has the value {value} (save masks with 0 to 65535)"
+    assert told(data, legend) == wanted
+
+
 def test_white_of_one_bit_is_white() -> None:
     picture = Image.fromarray(np.array([[0, 255, 255]], np.uint8)).convert("1")
     assert values(stored(picture), coloured=False, name="m").tolist() == [[0, 255, 255]]

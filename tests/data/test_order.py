@@ -157,6 +157,13 @@ def test_the_last_batch_is_what_is_left(images, sizes) -> None:
     assert len(batches) == len(sizes)
 
 
+def test_a_process_without_an_image_to_measure_gets_one_empty_list() -> None:
+    """Lightning ends a run in which a loader of one process has no length."""
+    batches = Batches(Order(1, None, world=2, rank=1), 4)
+    assert list(batches) == [[]]
+    assert len(batches) == 1
+
+
 def test_measuring_has_no_epoch_and_hands_over_one_batch_at_a_time() -> None:
     batches = Batches(Order(5, None), 2)
     batches.sampler.set_epoch(4)  # Lightning does it for every loader

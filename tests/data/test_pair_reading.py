@@ -161,6 +161,12 @@ def test_large_images_come_in_smaller_batches(most, sizes) -> None:
     assert [one for batch in found for one in batch.ticket.samples.tolist()] == [0, 1, 2, 3, 4]
 
 
+def test_large_masks_below_small_images_come_in_smaller_batches() -> None:
+    """Answers are made as large as the masks."""
+    reader = PairReader(held(*[(20, 30)] * 5), Entire(10), 0, 1200)
+    assert [len(batch.images) for batch in reader.batches(ticket(0, 1, 2, 3, 4))] == [2, 2, 1]
+
+
 def test_a_batch_of_one_size_is_one() -> None:
     with pytest.raises(ValueError, match="too many values"):
         PairReader(held((4, 4), (5, 5)), Entire(None), 0).batch(ticket(0, 1))

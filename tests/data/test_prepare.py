@@ -48,6 +48,7 @@ def prepare(
         seed=seed,
         data=SimpleNamespace(mean=MEAN[:channels], std=STD[:channels], size=size),
         trainer=SimpleNamespace(channels_last=last),
+        model={},
     )
     return Prepare(train, 5)
 

@@ -8,7 +8,7 @@ import torch
 import zoo
 from torch.nn.functional import max_pool2d, max_unpool2d
 
-from cnnctl.export.frame import Frame, Normalise, Spread, unpools
+from cnnctl.export.frame import Frame, Normalise, Restore, Spread, unpools
 from cnnctl.mirror import mirrored
 from cnnctl.nets.upsample import Unpool
 
@@ -18,6 +18,16 @@ SIZES = ((1, 1), (1, 7), (3, 2), (16, 17), (40, 91), (100, 4))
 def small(name: str, **changes: Any) -> Any:
     torch.manual_seed(0)
     return zoo.build(name, (3, 64, 64), 4, widths=[3, 4, 5], **changes).eval()
+
+
+def test_normalised_images_become_intensities_again() -> None:
+    images = torch.randint(0, 256, (2, 3, 4, 5), dtype=torch.uint8)
+    numbers = (0.5, 0.4, 0.3), (0.1, 0.2, 0.3)
+    found = Restore(*numbers)(Normalise(*numbers)(images))
+    torch.testing.assert_close(found, images / 255)
+    mean, std = (np.array(one)[:, None, None] for one in numbers)
+    values = torch.randn(2, 3, 4, 5)
+    np.testing.assert_allclose(Restore(*numbers)(values), values.numpy() * std + mean, rtol=1e-5)
 
 
 @pytest.mark.parametrize("size", SIZES)

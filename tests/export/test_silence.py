@@ -7,6 +7,9 @@ import pytest
 import torch
 
 from cnnctl.export.silence import CHATTY, quiet
+from cnnctl.mirror import mirrored
+
+IMAGE = torch.ones(1, 1, 5, 6)
 
 
 def test_known_warnings_are_not_heard() -> None:
@@ -19,6 +22,12 @@ def test_torch_asks_whether_there_are_pixels_where_it_normalises_over_channels()
     with quiet():
         found = torch.jit.trace(torch.nn.LocalResponseNorm(2), torch.ones(1, 4, 3, 3))
     assert found(torch.ones(5, 4, 2, 2)).shape == (5, 4, 2, 2)
+
+
+def test_borders_of_one_size_are_traced_without_a_word() -> None:
+    with quiet():
+        found = torch.jit.trace(lambda one: mirrored(one, 0, 8, *one.shape[3:]), IMAGE)
+    assert found(IMAGE).shape == (1, 1, 8, 6)
 
 
 def test_all_others_are() -> None:

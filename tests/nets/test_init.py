@@ -79,13 +79,27 @@ def test_torch_leaves_everything_as_it_was() -> None:
 @pytest.mark.parametrize("rule", FILLS)
 def test_only_convolutions_and_dense_layers_are_filled(rule) -> None:
     others = nn.Sequential(
-        nn.ConvTranspose2d(3, 4, 2), nn.BatchNorm2d(4), nn.GroupNorm(2, 4), nn.PReLU()
+        nn.ConvTranspose1d(3, 4, 2), nn.BatchNorm2d(4), nn.GroupNorm(2, 4), nn.PReLU()
     )
     for value in others.parameters():
         nn.init.uniform_(value)
     before = [value.clone() for value in others.parameters()]
     initialise(others, rule)
     assert all(map(torch.equal, others.parameters(), before))
+
+
+@pytest.mark.parametrize("rule", FILLS)
+def test_transposed_convolutions_keep_a_signal_as_convolutions_do(rule) -> None:
+    torch.manual_seed(0)
+    up, plain = nn.ConvTranspose2d(256, 64, 2, 2), nn.Conv2d(256, 64, 1)
+    for layer in (up, plain):
+        initialise(layer, rule)
+    assert not up.bias.any()
+    if rule in ("he", "gaussian", "lecun"):  # each output of 2x2, stride 2, sums 256 products
+        assert up.weight.std().item() == pytest.approx(plain.weight.std().item(), rel=0.03)
+    if rule == "he":
+        image = torch.randn(8, 256, 6, 6)
+        assert float(up(image).detach().square().mean()) == pytest.approx(2, rel=0.1)
 
 
 @pytest.mark.parametrize("rule", FILLS)

@@ -9,7 +9,7 @@ from PIL import Image
 from rich.console import Console
 
 from cnnctl.data.preview_masks import PairRow
-from cnnctl.report import data, data_masks, palette, sheet
+from cnnctl.report import data, data_masks_sheet, palette, sheet
 
 NAMES = ("background", "cell", "nucleus")
 
@@ -109,7 +109,7 @@ def row(label: str, ignored: bool = False) -> PairRow:  # noqa: FBT001, FBT002 -
 
 
 def test_every_image_has_its_mask_beside_it() -> None:
-    heads, rows, legend = data_masks.sheet([row("a"), row("b")], NAMES)
+    heads, rows, legend = data_masks_sheet.sheet([row("a"), row("b")], NAMES)
     assert heads == ["whole", "mask", "epoch 0", "mask", "epoch 1", "mask", "epoch 2", "mask"]
     assert [len(one.pictures) for one in rows] == [8, 8]
     image, over = rows[0].pictures[:2]
@@ -124,11 +124,11 @@ def test_every_image_has_its_mask_beside_it() -> None:
 
 
 def test_ignored_pixels_are_in_the_legend_where_there_are_any() -> None:
-    assert data_masks.sheet([row("a", ignored=True)], NAMES)[2][-1].name == "ignored"
+    assert data_masks_sheet.sheet([row("a", ignored=True)], NAMES)[2][-1].name == "ignored"
 
 
 def test_the_legend_stands_below_the_pictures_in_as_many_lines_as_it_needs() -> None:
-    heads, rows, legend = data_masks.sheet([row("a")], NAMES)
+    heads, rows, legend = data_masks_sheet.sheet([row("a")], NAMES)
     plain, few, many = (
         Image.open(io.BytesIO(sheet.png(heads, rows, "title", marks)))
         for marks in ([], legend, legend * 20)

@@ -60,6 +60,22 @@ def test_what_it_is_and_where() -> None:
     assert f"file      {FOLDER}/lenet5.onnx" in found
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_of_images_made_anew_there_is_no_class(width: int) -> None:
+    row = {"n": 256, "max_abs_error": 2.4e-07}
+    for who in ("eager", "export"):
+        row |= {f"explained_{who}": 0.875, f"psnr_{who}": 21.456, f"mse_{who}": 0.007}
+    told = {"of": "intensities", "error": 2.4e-07, "tolerance": 1e-4, "split": "test", "raw": None}
+    parity = {**row, **told, "batches": [{"batch_size": 1, **row}]}
+    found = lines("exported", {**EXPORTED, "include": ["preprocess"], "parity": parity}, width)
+    assert "same class" not in found[0]
+    assert found[0].endswith("explained net  explained file")
+    assert found[2].endswith("87.50 %         87.50 %")
+    assert all(len(line) <= width for line in found[:4])
+    assert "error     2.4e-07 of the largest intensity, 1.0e-04 is allowed" in found
+    assert found[-1] == f"  cnnctl predict {EXPORTED['file']} FOLDER"
+
+
 def test_commands_are_never_cut_so_that_they_can_be_copied() -> None:
     long = {**EXPORTED, "file": "outputs/" + "r" * 100 + "/net.onnx"}
     assert lines("exported", long, 80)[-2:] == [

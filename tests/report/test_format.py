@@ -12,6 +12,9 @@ from cnnctl.report import format as shown
     [
         (shown.count(0), "0"),
         (shown.count(61706), "61,706"),
+        (shown.image_count(0), "0 images"),
+        (shown.image_count(1), "1 image"),
+        (shown.image_count(1500), "1,500 images"),
         (shown.percent(0.98614), "98.61 %"),
         (shown.percent(1), "100.00 %"),
         (shown.percent(0), "0.00 %"),

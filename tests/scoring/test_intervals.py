@@ -116,6 +116,24 @@ def test_a_figure_that_never_changes_has_no_interval() -> None:
     assert moves == pytest.approx([0, 3], abs=0.5)
 
 
+def test_draws_without_a_number_are_left_out() -> None:
+    """A mean over images of which half have a value, and one that no draw has."""
+    values = np.where(np.arange(6) < 3, np.arange(6.0), np.nan)
+    known = np.isfinite(values)
+
+    def both(weights: np.ndarray) -> np.ndarray:
+        total = weights @ known
+        share = weights @ np.nan_to_num(values) / total if total else np.nan
+        return np.array([share, np.nan])
+
+    found, nothing = bootstrap(both, 6, 0)
+    drawn = [both(one)[0] for one in intervals._drawn(np.random.default_rng(0), 6)]
+    assert 0 < np.isnan(drawn).sum() < 50
+    some = [one for one in drawn if not np.isnan(one)]
+    assert found == pytest.approx(np.percentile(some, (2.5, 97.5)) - 2 * (np.mean(some) - 1))
+    assert nothing is None
+
+
 @pytest.mark.parametrize(("images", "least"), [(359, 0.7), (2000, 0.85)])
 def test_the_calibration_error_is_held_about_as_often_as_it_says(images: int, least: float) -> None:
     """Of a net that is right 2 % more often than it says; moved once, it is held half the time."""

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from segmented import CLASSES, SIZES, asked, noisy, pairs, right
+from judged import CLASSES, SIZES, asked, noisy, pairs, right
 from torch import Tensor
 from torch.nn.functional import cross_entropy, interpolate
 from torchmetrics.functional.classification import multiclass_confusion_matrix
@@ -144,6 +144,14 @@ def test_answers_that_are_no_numbers_are_an_error() -> None:
     assert 0 < count < len(SIZES)
     with pytest.raises(CnnctlError, match=f"no numbers for {count} of {len(SIZES)} images"):
         scored(asked(broken, held))
+
+
+def test_images_that_are_too_large_are_told() -> None:
+    def fail(_: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(CnnctlError, match=r"2 images of 5x9 pixels.*tile=512"):
+        scored(asked(fail, pairs([(9, 5)] * 2)))
 
 
 def test_other_images_classes_and_splits_are_refused() -> None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from segmented import counted, drawn
+from judged import counted, drawn
 
 from cnnctl.scoring import masks_compare
 from cnnctl.tasks.segment import overlaps

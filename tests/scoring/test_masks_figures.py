@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from segmented import counted, drawn
+from judged import counted, drawn
 from torch import Tensor
 from torchmetrics.classification import (
     MulticlassAccuracy,
@@ -140,6 +140,26 @@ def test_intervals_are_of_images_drawn_again() -> None:
         assert found["intervals"][name][0] < found["metrics"][name] < found["intervals"][name][1]
     for row in found["per_class"]:
         assert row["iou_interval"][0] < row["iou"] < row["iou_interval"][1]
+
+
+def test_images_that_lack_something_do_not_speak_of_it() -> None:
+    """What is in one image or two alone is missing in many drawings: there it is not 0."""
+    counts = np.zeros((10, 3, 3), int)
+    counts[:, 0, 0], counts[:, 1, 1] = 90, 30
+    counts[:, 1, 0] = np.arange(10)
+    counts[3, 2, 2] = 50
+    edge = np.full((10, 3), math.nan)
+    edge[4:6, 1] = 0.8
+    found = told(counts, edge=edge)
+    assert (found["per_class"][2]["iou"], found["per_class"][2]["iou_interval"]) == (1.0, None)
+    assert found["metrics"]["boundary_f1"] == pytest.approx(0.8)
+    assert found["intervals"]["boundary_f1"] is None
+    counts[1:] = 0
+    counts[1, 1, 0] = 1
+    found = told(counts, losses=counts.sum((1, 2)) * 2.0)
+    assert found["intervals"]["loss"] is None  # every pixel has lost 2
+    low, high = found["intervals"]["pixel_accuracy"]
+    assert low <= found["metrics"]["pixel_accuracy"] <= high
 
 
 def test_one_image_has_figures_and_no_intervals() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from judged import counted, drawn
 from pyarrow import parquet
-from segmented import counted, drawn
 
 from cnnctl.scoring import masks_figures, masks_table
 from cnnctl.scoring.masks import MaskScores

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from cnnctl.data.source import Feed, Source, Stored
 from cnnctl.errors import DataError
 from cnnctl.scoring.scorer import Eager
-from cnnctl.scoring.scores import Scores, score
+from cnnctl.scoring.scores import Scores, same_classes, score
 from cnnctl.scoring.ways import Way
 
 SIZE = 10  # images, in batches of four
@@ -96,14 +96,23 @@ def test_a_mirrored_image_counts_as_much_as_the_image() -> None:
 
 
 def test_other_classes_are_refused() -> None:
-    text = r"the net knows 3 classes \(cat, dog, owl, …\), the data has 2 \(cat, owl, …\)"
+    text = r"the net knows 3 classes \(cat, dog, owl\), the data has 2 \(cat, owl\)"
     with pytest.raises(DataError, match=text):
         measured(Told(), given=source(classes=("cat", "owl")))
 
 
 def test_the_same_classes_in_another_order_are_refused() -> None:
-    with pytest.raises(DataError, match="the net knows 3 classes"):
+    with pytest.raises(DataError, match="the net knows 3 classes") as wrong:
         measured(Told(), given=source(classes=("dog", "cat", "owl")))
+    assert wrong.value.hint == "evaluate on data with the same classes, in the same order"
+
+
+def test_of_many_classes_the_first_are_named() -> None:
+    known, given = tuple("abcde"), tuple("abcdef")
+    text = r"knows 5 classes \(a, b, c, d, e\), the data has 6 \(a, b, c, d, e, …\)"
+    with pytest.raises(DataError, match=text) as wrong:
+        same_classes(known, given)
+    assert wrong.value.hint == "evaluate on data with the same classes"
 
 
 def test_a_split_that_is_not_there_is_refused() -> None:

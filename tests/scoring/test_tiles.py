@@ -220,15 +220,10 @@ def test_a_tile_smaller_than_the_stride_is_refused() -> None:
         tiles.tiled(scorer, 3, net(scorer))
 
 
-def test_a_net_that_sees_the_whole_image_is_refused() -> None:
-    scorer = of_layers(Gated())
+@pytest.mark.parametrize("layer", [Gated(), nn.InstanceNorm2d(4)])
+def test_a_net_that_sees_the_whole_image_is_refused(layer: nn.Module) -> None:
+    scorer = of_layers(layer)
     with pytest.raises(UsageError, match="every pixel of Any2d depends on the whole image"):
-        tiles.tiled(scorer, 16, net(scorer))
-
-
-def test_statistics_of_the_image_are_the_whole_image() -> None:
-    scorer = of_layers(nn.InstanceNorm2d(4))
-    with pytest.raises(UsageError, match="tile"):
         tiles.tiled(scorer, 16, net(scorer))
 
 

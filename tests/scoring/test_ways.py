@@ -176,7 +176,7 @@ def test_the_keys_say_which_way(
 ) -> None:
     typed = Evaluate(
         split="test", checkpoint="best", crops=crops, scales=(9,), flip=flip, robustness=None,
-        predictions="csv", mistakes=0,
+        tile=None, boundary=None, predictions="csv", mistakes=0,
     )  # fmt: skip
     train: Any = SimpleNamespace(
         trainer=SimpleNamespace(test_flip=of_run), data=SimpleNamespace(size=7)

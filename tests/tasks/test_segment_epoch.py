@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy, interpolate
 from cnnctl.config.masks import IGNORE
 from cnnctl.data.order import Ticket
 from cnnctl.data.prepare import Batch
+from cnnctl.errors import CnnctlError
 from cnnctl.nets.segmenter import Segmenter
 from cnnctl.tasks import segment
 from cnnctl.tasks.gradient import Measured
@@ -159,3 +160,24 @@ def test_a_loss_that_is_no_number_is_one_of_the_epoch() -> None:
     found = Segment(net(), 3).means(overlap.sums)
     assert math.isnan(found["loss"])
     assert 0 <= found["miou"] <= 1
+
+
+@pytest.mark.parametrize(("count", "few"), [(1, "an image"), (3, "3 images")])
+def test_images_that_are_too_large_are_told(count, few) -> None:
+    """They are larger than what training sees; a step is not to blame."""
+    made: Any = net()
+    made.maps = failing(torch.OutOfMemoryError("CUDA out of memory"))
+    with pytest.raises(CnnctlError) as caught:
+        seen([batch(torch.randn(count, 1, 6, 8), masks((count, 1, 6, 8), 3, 1))], made=made)
+    text = f"out of memory: {few} of 8x6 pixels, which are measured whole"
+    assert str(caught.value) == f"{text} (make them smaller: data.resize=…)"
+    made.maps = failing(RuntimeError("another"))
+    with pytest.raises(RuntimeError, match="another"):
+        seen([batch(torch.randn(1, 1, 6, 8), masks((1, 1, 6, 8), 3, 1))], made=made)
+
+
+def failing(error: Exception) -> Any:
+    def fail(_: Tensor) -> Tensor:
+        raise error
+
+    return fail

@@ -34,6 +34,7 @@ SETTINGS = [
     ("trainer.ema=0.9", "trainer.label_smoothing=0.1", "model.upsample=unpool"),
     ("trainer.swa=50%", "trainer.swa_lr=0.01", "augment=flip_crop", "trainer.test_flip=true"),
     ("loss=cross_entropy", "loss.border=[10,5]", "augment=resized_crop"),
+    ("data.windows=2", "data.batch_size=16", "data.resize=20", "augment=flip_crop"),
 ]
 
 
