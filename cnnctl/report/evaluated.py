@@ -24,8 +24,13 @@ FIGURES = {  # of the JSON contract, as they are called
 def evaluated(console: Console, data: dict[str, Any]) -> None:
     """Figures with their intervals, calibration, classes, confusions, files."""
     _one(console, data)
+    origin(console, data, _sources(data))
+
+
+def origin(console: Console, data: dict[str, Any], more: list[tuple[str, str]]) -> None:
+    """What was measured, a run or a file, and `more` about it."""
     inside = data["checkpoint"].removeprefix(f"{data['run']}/")
-    rows = [("run", data["run"]), ("checkpoint", inside), *_sources(data)]
+    rows = [("run", data["run"]), ("checkpoint", inside), *more]
     if inside == data["run"]:  # a file, not a run
         rows[:2] = [("file", inside)]
     pairs(console, rows, [name for name, _ in rows if name not in CUT])

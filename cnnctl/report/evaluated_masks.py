@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from cnnctl.report.evaluated import CUT, ORDER, between, kept, measured, value
+from cnnctl.report.evaluated import CUT, ORDER, between, kept, measured, origin, value
 from cnnctl.report.format import count, duration, image_count, percent
 from cnnctl.report.table import columns, pairs
 
@@ -23,11 +23,7 @@ FIGURES = {  # of the JSON contract, as they are called
 def evaluated(console: Console, data: dict[str, Any]) -> None:
     """Figures with their intervals, classes, confusions, files."""
     _one(console, data)
-    inside = data["checkpoint"].removeprefix(f"{data['run']}/")
-    rows = [("run", data["run"]), ("checkpoint", inside), *_sources(data)]
-    if inside == data["run"]:  # a file, not a run
-        rows[:2] = [("file", inside)]
-    pairs(console, rows, [name for name, _ in rows if name not in CUT])
+    origin(console, data, _sources(data))
 
 
 def paired(console: Console, data: dict[str, Any]) -> None:

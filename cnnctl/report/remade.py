@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from cnnctl.report.evaluated import CUT, ORDER
+from cnnctl.report.evaluated import CUT, ORDER, origin
 from cnnctl.report.format import count, decibels, duration, image_count, number, percent
 from cnnctl.report.predicted import failed, plain
 from cnnctl.report.table import columns, pairs
@@ -21,11 +21,7 @@ OF_FILES = ("explained", "psnr")
 def remade(console: Console, data: dict[str, Any]) -> None:
     """Figures with their intervals, files."""
     _one(console, data)
-    inside = data["checkpoint"].removeprefix(f"{data['run']}/")
-    rows = [("run", data["run"]), ("checkpoint", inside), *_sources(data)]
-    if inside == data["run"]:  # a file, not a run
-        rows[:2] = [("file", inside)]
-    pairs(console, rows, [name for name, _ in rows if name not in CUT])
+    origin(console, data, _sources(data))
 
 
 def remade_paired(console: Console, data: dict[str, Any]) -> None:
